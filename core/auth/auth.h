@@ -18,6 +18,11 @@ bool hm_pw_verify(struct hm_pwpool *pool, struct hm_str password, const char *ha
                   struct hm_error *err);
 void hm_pwpool_collect(struct hm_pwpool *pool); // on the loop: runs the callbacks of what is ready
 unsigned hm_pwpool_waiting(const struct hm_pwpool *pool);
+// For commands that run without a pool: Argon2id here and now (about 100 ms).
+#define HM_HASH_MAX 129
+bool hm_pw_hash_now(struct hm_str password, char out[HM_HASH_MAX]);
+// Whether a text can be a hash of ours (account.create with password_hash).
+bool hm_pw_hash_valid(struct hm_str hash);
 // Minimum: 10 characters (not bytes), at most 1,024 bytes, valid UTF-8, not the login. The error says which.
 bool hm_password_acceptable(struct hm_str password, struct hm_str login, struct hm_error *err);
 
@@ -47,6 +52,7 @@ struct hm_session {
     char institution[65];
     char token_hash[65];
     char account[129];
+    char login[129];         // as folded
     char person[129];        // "" when the account has no person
     struct hm_str *roles;    // owned
     size_t role_count;
@@ -57,6 +63,12 @@ struct hm_session {
     struct hm_principals *principals; // owned reference; replaced when memberships or roles change
     bool ended;              // revoked or expired; connections drop it
     void *net;               // for the room above: who listens with it
+    void *engine;            // for the engine: its own bookkeeping
 };
+struct hm_session *hm_session_new(void); // one reference, everything empty
+void hm_session_set_roles(struct hm_session *s, const struct hm_str *roles, size_t count); // copies; sets admin
+bool hm_session_has_role(const struct hm_session *s, struct hm_str role);
+// Past its absolute end, or unused for longer than idle_ms.
+bool hm_session_expired(const struct hm_session *s, int64_t now_ms);
 struct hm_session *hm_session_ref(struct hm_session *s);
 void hm_session_unref(struct hm_session *s);

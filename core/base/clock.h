@@ -1,5 +1,5 @@
-// The one clock. Wall time in milliseconds since 1970 UTC (can be moved by hand in trials), and a monotonic clock that
-// cannot. Any thread.
+// The one clock. Wall time in milliseconds since 1970 UTC (can be moved by hand in trials), and a monotonic
+// clock that cannot. Any thread.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,8 @@
 #pragma once
 #include <stdbool.h>
 
-// Numbers are those of the protocol (JSON-RPC), so that an error travels from any room to the client unchanged.
+// Numbers are those of the protocol (JSON-RPC), so that an error travels from any room to the client
+// unchanged.
 enum hm_code {
     HM_OK = 0,
     HM_PARSE = -32700,

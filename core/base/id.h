@@ -9,5 +9,5 @@
 void hm_uuid7(int64_t now_ms, char out[37]);
 // The same from given random bytes (for repeatable runs): 10 bytes of which 74 bits are used.
 void hm_uuid7_from(int64_t ms, const uint8_t random[10], char out[37]);
-bool hm_name_valid(struct hm_str s);                // [a-z][a-z0-9_.-]{0,63}, no ".."
-bool hm_id_valid(struct hm_str s);                  // 1..128 bytes of printable UTF-8 without control characters
+bool hm_name_valid(struct hm_str s); // [a-z][a-z0-9_.-]{0,63}, no ".."
+bool hm_id_valid(struct hm_str s);   // 1..128 bytes of printable UTF-8 without control characters

@@ -1,5 +1,6 @@
-// Little-endian fields one after the other, for frames between processes and for stored values. A reader never goes
-// past its end: after the first failure every further read fails and gives zeros, so one check at the end is enough.
+// Little-endian fields one after the other, for frames between processes and for stored values. A reader
+// never goes past its end: after the first failure every further read fails and gives zeros, so one check at
+// the end is enough.
 #pragma once
 #include "base/buf.h"
 
@@ -20,4 +21,4 @@ uint8_t hm_get_u8(struct hm_reader *r);
 uint32_t hm_get_u32(struct hm_reader *r);
 uint64_t hm_get_u64(struct hm_reader *r);
 double hm_get_f64(struct hm_reader *r);
-struct hm_str hm_get_str(struct hm_reader *r);      // borrowed from what is read
+struct hm_str hm_get_str(struct hm_reader *r); // borrowed from what is read

@@ -32,6 +32,7 @@ struct hm_engine_options {
     const char *data_dir;
     const struct hm_settings *settings; // copied
     struct ev_loop *loop;    // borrowed
+    const char *worker_exe;  // program started as `EXE worker DIR`; NULL = this one (tests give their own)
 };
 // Takes the lock file of the folder (HM_UNAVAILABLE names the process that has it).
 bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **out, struct hm_error *err);

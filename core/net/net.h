@@ -1,5 +1,5 @@
-// The server's ears and mouth: HTTP, WebSocket (libwebsockets on libev), JSON-RPC 2.0, the feed, static files, health and
-// metrics, and the control socket for commands on the same machine. Loop thread only.
+// The server's ears and mouth: HTTP, WebSocket (libwebsockets on libev), JSON-RPC 2.0, the feed, static
+// files, health and metrics, and the control socket for commands on the same machine. Loop thread only.
 #pragma once
 #include "engine/engine.h"
 
@@ -7,5 +7,5 @@ struct hm_net;
 // Listens on settings.listen (skipped when control_only) and on DATA/control.sock (mode 0600).
 bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *data_dir, bool control_only,
                  struct hm_net **out, struct hm_error *err);
-unsigned hm_net_port(const struct hm_net *net);   // the port really listened on (settings may say 0)
-void hm_net_close(struct hm_net *net);            // closes connections with 1001
+unsigned hm_net_port(const struct hm_net *net); // the port really listened on (settings may say 0)
+void hm_net_close(struct hm_net *net);          // closes connections with 1001

@@ -18,3 +18,6 @@ void hm_principals_json(const struct hm_principals *p, struct hm_buf *out);     
 bool hm_access_meets(const struct hm_principals *p, struct hm_str audience);
 // Walks a packed list; false at the end.
 bool hm_packed_next(struct hm_str *rest, struct hm_str *item);
+// Builds and shows such lists. An item may have 65,535 bytes; what may be stored is less (see hm_write_apply).
+void hm_packed_add(struct hm_buf *out, struct hm_str item);
+void hm_packed_json(struct hm_str packed, struct hm_buf *out); // appends a JSON array

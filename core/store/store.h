@@ -73,7 +73,16 @@ struct hm_range {
 bool hm_range_make(const struct hm_type *type, const struct hm_index *index, struct hm_json equals, struct hm_json from,
                    struct hm_json to, struct hm_range *out, struct hm_error *err);
 void hm_range_free(struct hm_range *range);
+// Database keys as ranges hold them, for a worker that lays its own writes over what it reads. Of the record, type, id,
+// by, created_ms, updated_ms and data (checked JSON) are looked at. hm_index_keys appends a packed list (see access.h),
+// sorted, no key twice: one key, or for a `multi` index one for each element. HM_TOO_LARGE past 1,000 elements.
+void hm_record_key(struct hm_str type, struct hm_str id, struct hm_buf *out);
+bool hm_index_keys(const struct hm_type *type, const struct hm_index *index, const struct hm_record *record,
+                   struct hm_buf *out, struct hm_error *err);
 
+// A scan gives one record for each entry: twice the same one if two elements of a `multi` index lie in the range. Strings
+// longer than 100 bytes (43 to 100 with several fields or long names) are found by equality exactly, but from and to look
+// only at that beginning of them.
 struct hm_scan;              // must end before its read
 bool hm_scan_begin(struct hm_read *read, const struct hm_range *range, bool descending, struct hm_str after_key,
                    struct hm_scan **out, struct hm_error *err); // after_key: continue behind this database key, or empty
@@ -81,7 +90,8 @@ bool hm_scan_next(struct hm_scan *scan, struct hm_record *out); // false at the 
 struct hm_str hm_scan_key(const struct hm_scan *scan);          // database key of the last one: the cursor to continue from
 void hm_scan_end(struct hm_scan *scan);
 
-// Principals "type:id" of the records a person is a member of, in order; fn returns false to stop.
+// Principals "type:id" of the records a person (an id, without "person:") is a member of, in order; fn returns false to
+// stop.
 bool hm_read_memberships(struct hm_read *read, struct hm_str person, bool (*fn)(void *arg, struct hm_str principal),
                          void *arg, struct hm_error *err);
 
@@ -129,6 +139,7 @@ struct hm_commit {           // one method call
     size_t intent_count;
     struct hm_str by, method;
     int64_t now_ms;
+    bool from_core;          // the engine's own call; otherwise only types that are not core, and "invitation", may be written
     // results, filled by hm_write_apply:
     enum hm_code code;       // HM_OK; HM_CONFLICT = run again; HM_PARAMS etc. = refused, see error
     bool duplicate;          // the conflict is a unique index or an unmet `expect` on a natural key, not a race
@@ -142,6 +153,8 @@ bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_err
 // err->code is HM_TOO_LARGE, then apply the whole batch again. Nothing of a refused call is left in the batch.
 bool hm_write_apply(struct hm_write *write, struct hm_commit *call, struct hm_error *err);
 // Commits with one fsync. Only after true may anybody be told. fn (may be NULL) gets every change of the batch, in order.
+// The write is gone afterwards, whether true or false; after false nothing of it is stored, and HM_TOO_LARGE again means
+// hm_store_grow and once more.
 bool hm_write_commit(struct hm_write *write, void (*fn)(void *arg, const struct hm_change *change), void *arg,
                      struct hm_error *err);
 void hm_write_abort(struct hm_write *write);

@@ -1,0 +1,137 @@
+// Rate limits for failed sign-ins: token buckets by key, in bounded memory (the key unused for longest gives way). Loop
+// thread only. What always holds: an account alone is never locked, only slowed by a short wait, and not even that for an
+// address from which its owner has signed in before; else a stranger could shut somebody out.
+#include "auth/auth.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+struct limit {
+    double burst, per_second;
+    unsigned longest_wait; // seconds told to the caller at most
+};
+static const struct limit by_address = {60, 0.5, 120}; // a school behind one address shares it
+static const struct limit by_both = {6, 1.0 / 30, 300};
+static const struct limit by_account = {20, 1.0, 2};
+
+#define KEY_MAX 400
+struct bucket {
+    double left;
+    uint64_t at_us;
+    UT_hash_handle hh; // insertion order is order of use: touched ones are put at the end
+    char key[];
+};
+
+struct hm_rates {
+    struct bucket *buckets;
+    unsigned max;
+};
+
+struct hm_rates *hm_rates_new(unsigned keys_max) {
+    struct hm_rates *rates = hm_alloc(sizeof *rates);
+    rates->max = keys_max ? keys_max : 1;
+    return rates;
+}
+
+void hm_rates_free(struct hm_rates *rates) {
+    if (!rates) return;
+    struct bucket *b, *next;
+    HASH_ITER(hh, rates->buckets, b, next) {
+        HASH_DEL(rates->buckets, b);
+        free(b);
+    }
+    free(rates);
+}
+
+static struct bucket *find(struct hm_rates *rates, const char *key) {
+    struct bucket *b = NULL;
+    HASH_FIND_STR(rates->buckets, key, b);
+    return b;
+}
+
+static struct bucket *touch(struct hm_rates *rates, const char *key, double full) {
+    struct bucket *b = find(rates, key);
+    if (b) {
+        HASH_DEL(rates->buckets, b);
+    } else {
+        if (HASH_COUNT(rates->buckets) >= rates->max) {
+            struct bucket *oldest = rates->buckets;
+            HASH_DEL(rates->buckets, oldest);
+            free(oldest);
+        }
+        size_t len = strlen(key);
+        b = hm_alloc(sizeof *b + len + 1);
+        memcpy(b->key, key, len + 1);
+        b->left = full;
+        b->at_us = hm_mono_us();
+    }
+    HASH_ADD_STR(rates->buckets, key, b);
+    return b;
+}
+
+static double refilled(const struct bucket *b, const struct limit *limit) {
+    double left = b->left + (double)(hm_mono_us() - b->at_us) / 1e6 * limit->per_second;
+    return left > limit->burst ? limit->burst : left;
+}
+
+static unsigned wait_for(struct hm_rates *rates, const char *key, const struct limit *limit) {
+    const struct bucket *b = find(rates, key);
+    if (!b) return 0;
+    double left = refilled(b, limit);
+    if (left >= 1) return 0;
+    double seconds = (1 - left) / limit->per_second;
+    unsigned whole = (unsigned)seconds + 1;
+    return whole > limit->longest_wait ? limit->longest_wait : whole;
+}
+
+static void spend(struct hm_rates *rates, const char *key, const struct limit *limit) {
+    struct bucket *b = touch(rates, key, limit->burst);
+    b->left = refilled(b, limit) - 1;
+    if (b->left < 0) b->left = 0;
+    b->at_us = hm_mono_us();
+}
+
+struct keys {
+    char address[KEY_MAX], both[KEY_MAX], account[KEY_MAX], known[KEY_MAX];
+};
+
+static void keys_make(struct keys *k, const char *institution, const char *login, const char *address) {
+    snprintf(k->address, KEY_MAX, "a\n%.64s", address);
+    snprintf(k->both, KEY_MAX, "b\n%.64s\n%.64s\n%.200s", address, institution, login);
+    snprintf(k->account, KEY_MAX, "c\n%.64s\n%.200s", institution, login);
+    snprintf(k->known, KEY_MAX, "k\n%.64s\n%.64s\n%.200s", address, institution, login);
+}
+
+unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+    struct keys k;
+    keys_make(&k, institution, login, address);
+    unsigned longest = wait_for(rates, k.address, &by_address);
+    unsigned both = wait_for(rates, k.both, &by_both);
+    if (both > longest) longest = both;
+    if (!find(rates, k.known)) {
+        unsigned account = wait_for(rates, k.account, &by_account);
+        if (account > longest) longest = account;
+    }
+    return longest;
+}
+
+void hm_rates_failed(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+    struct keys k;
+    keys_make(&k, institution, login, address);
+    spend(rates, k.address, &by_address);
+    spend(rates, k.both, &by_both);
+    spend(rates, k.account, &by_account);
+}
+
+void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+    struct keys k;
+    keys_make(&k, institution, login, address);
+    struct bucket *b = find(rates, k.both);
+    if (b) {
+        HASH_DEL(rates->buckets, b);
+        free(b);
+    }
+    touch(rates, k.known, 1);
+}

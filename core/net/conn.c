@@ -1,0 +1,154 @@
+// What a WebSocket connection does with its messages: calls go to the engine, feed.open and feed.close are
+// answered here, and everything that goes out is queued as frames. Loop thread only. A connection may be gone
+// when its answer comes: the rpc peer then swallows it, and the caller, which is refcounted, has no
+// connection any more.
+#include "net/inside.h"
+#include <assert.h>
+#include <stdlib.h>
+
+#define OUT_PAUSE (1u << 20) // bytes waiting after which no more is read from the client
+
+bool hm_address_is_loopback(const char *address) {
+    if (strncmp(address, "::ffff:", 7) == 0) address += 7;
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+void hm_conn_send(struct hm_conn *conn, struct hm_out *out) {
+    if (conn->closing) return;
+    hm_queue_push(&conn->out, out);
+    conn->net->counts.messages_out++;
+    if (conn->out.bytes > OUT_PAUSE && !conn->paused) {
+        conn->paused = true;
+        lws_rx_flow_control(conn->wsi, 0);
+    }
+    hm_ws_dirty(conn);
+}
+
+// ---- feed ---------------------------------------------------------------------------------------
+
+static struct hm_store *feed_store(void *arg, const char *institution) {
+    return hm_engine_store(((struct hm_net *)arg)->engine, institution);
+}
+
+static uint64_t feed_told(void *arg, const char *institution) {
+    return hm_engine_told(((struct hm_net *)arg)->engine, institution);
+}
+
+static void feed_deliver(void *owner, struct hm_out *frame) {
+    hm_conn_send(owner, frame);
+}
+
+static void feed_drop(void *owner) {
+    hm_queue_drop_events(&((struct hm_conn *)owner)->out);
+}
+
+static void feed_closed(void *owner) {
+    ((struct hm_conn *)owner)->sub = NULL;
+}
+
+const struct hm_feed_ops hm_conn_feed_ops = {feed_store, feed_told,   feed_deliver,
+                                             feed_drop,  feed_closed, NULL};
+
+static void answer_error(hm_answer_fn answer, void *arg, const struct hm_error *err) {
+    answer(arg, &(struct hm_answer){.code = err->code, .message = hm_str_of(err->message)});
+}
+
+static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
+    struct hm_error err = {0};
+    struct hm_json value = {0};
+    struct hm_buf result = {0};
+    struct hm_sub *sub = NULL;
+    hm_people_sync(conn);
+    if (!conn->session || conn->session->ended) {
+        hm_fail(&err, HM_UNAUTHENTICATED,
+                "sign in before opening the feed (session.login or session.resume)");
+        answer_error(answer, arg, &err);
+        return;
+    }
+    hm_sub_close(conn->sub); // opening again begins again
+    if (params.len) hm_json_parse(params, &value, NULL);
+    if (!hm_feed_open(conn->net->feed, conn->session, conn, value, &result, &sub, &err)) {
+        answer_error(answer, arg, &err);
+    } else {
+        conn->sub = sub; // started by reply(), behind its answer
+        answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
+    }
+    hm_buf_free(&result);
+}
+
+static void feed_close(struct hm_conn *conn, hm_answer_fn answer, void *arg) {
+    hm_sub_close(conn->sub);
+    answer(arg, &(struct hm_answer){.result = HM_LIT("{}")});
+}
+
+// ---- calls --------------------------------------------------------------------------------------
+
+static void call(void *owner, struct hm_json request, struct hm_str method, struct hm_str params,
+                 hm_answer_fn answer, void *arg) {
+    struct hm_conn *conn = owner;
+    (void)request;
+    if (hm_str_eq(method, HM_LIT("feed.open")))
+        feed_open(conn, params, answer, arg);
+    else if (hm_str_eq(method, HM_LIT("feed.close")))
+        feed_close(conn, answer, arg);
+    else
+        hm_engine_call(conn->net->engine, conn->caller, method, params, answer, arg);
+}
+
+static void reply(void *owner, struct hm_str text) {
+    struct hm_conn *conn = owner;
+    hm_people_sync(conn); // the call may have signed somebody in or out
+    if (text.len) {
+        struct hm_out *out = hm_out_new(text, 0);
+        hm_conn_send(conn, out);
+        hm_out_unref(out);
+    }
+    if (conn->sub) hm_sub_start(conn->sub);
+}
+
+static const struct hm_rpc_ops rpc_ops = {call, reply};
+
+struct hm_conn *hm_conn_new(struct hm_net *net, struct lws *wsi, const char *address) {
+    struct hm_conn *conn = hm_alloc(sizeof *conn);
+    conn->kind = HM_KIND_CONN;
+    conn->net = net;
+    conn->wsi = wsi;
+    conn->caller = hm_caller_new();
+    snprintf(conn->caller->address, sizeof conn->caller->address, "%s", address);
+    conn->caller->loopback = hm_address_is_loopback(address);
+    conn->caller->persistent = true;
+    conn->caller->net = conn;
+    conn->peer = hm_rpc_peer_new(&rpc_ops, conn);
+    conn->next = net->conns;
+    if (net->conns) net->conns->prev = conn;
+    net->conns = conn;
+    net->conn_count++;
+    net->counts.opened++;
+    return conn;
+}
+
+void hm_conn_free(struct hm_conn *conn) {
+    if (!conn) return;
+    struct hm_net *net = conn->net;
+    hm_sub_close(conn->sub);
+    hm_people_leave(conn);
+    hm_rpc_peer_close(conn->peer);
+    conn->caller->net = NULL;
+    hm_caller_unref(conn->caller);
+    hm_queue_clear(&conn->out);
+    net->partial_bytes -= conn->in.len;
+    hm_buf_free(&conn->in);
+    if (conn->is_dirty) {
+        struct hm_conn **at = &net->dirty;
+        while (*at != conn)
+            at = &(*at)->next_dirty;
+        *at = conn->next_dirty;
+    }
+    if (conn->prev)
+        conn->prev->next = conn->next;
+    else
+        net->conns = conn->next;
+    if (conn->next) conn->next->prev = conn->prev;
+    net->conn_count--;
+    free(conn);
+}

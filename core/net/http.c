@@ -1,0 +1,350 @@
+// HTTP/1.1: static files, POST /rpc, health, metrics and the catalogue. Loop thread only. What always holds:
+// a request is answered once, from its own buffers, in writable callbacks; a POST whose call is still running
+// has its answer swallowed when the client goes away.
+#include "base/log.h"
+#include "net/inside.h"
+#include <assert.h>
+#include <stdlib.h>
+
+#define CHUNK (64u << 10) // bytes of a body sent in one writable callback
+#define SEND_S 30         // time for the client to take one chunk
+
+struct http {
+    enum hm_kind kind;
+    struct hm_net *net;
+    struct lws *wsi;
+    struct hm_caller *caller;
+    struct hm_rpc_peer *peer; // POST /rpc
+    struct hm_buf in;         // body of the request
+    struct hm_buf out;        // head and body of the response
+    size_t sent;
+    bool posting, called, answered, close_after;
+};
+
+// ---- responses ----------------------------------------------------------------------------------
+
+static const char *reason_of(unsigned status) {
+    static const struct {
+        unsigned status;
+        const char *text;
+    } reasons[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {426, "Upgrade Required"},
+        {503, "Service Unavailable"},
+    };
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (reasons[i].status == status) return reasons[i].text;
+    return "Error";
+}
+
+// A Host header goes into the policy only when it looks like one: older browsers do not take 'self' for a
+// WebSocket.
+static void put_sockets(struct hm_buf *out, struct lws *wsi) {
+    char host[128];
+    if (lws_hdr_copy(wsi, host, sizeof host, WSI_TOKEN_HOST) <= 0) return;
+    if (host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]")]) return;
+    hm_buf_printf(out, " ws://%s wss://%s", host, host);
+}
+
+static void put_head(struct hm_buf *out, struct lws *wsi, unsigned status, const char *type, size_t len,
+                     const char *more) {
+    hm_buf_printf(out, "HTTP/1.1 %u %s\r\n", status, reason_of(status));
+    if (status != 204 && status != 304)
+        hm_buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, len);
+    hm_buf_text(out, "Content-Security-Policy: default-src 'self'; connect-src 'self'");
+    put_sockets(out, wsi);
+    hm_buf_text(out, "; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+                     "frame-ancestors 'none'\r\n"
+                     "X-Content-Type-Options: nosniff\r\n"
+                     "X-Frame-Options: DENY\r\n"
+                     "Referrer-Policy: no-referrer\r\n"
+                     "Permissions-Policy: camera=(), microphone=(), geolocation=(), payment=(), usb=()\r\n"
+                     "Cross-Origin-Opener-Policy: same-origin\r\n"
+                     "Cross-Origin-Resource-Policy: same-origin\r\n");
+    hm_buf_text(out, more);
+    hm_buf_text(out, "\r\n");
+}
+
+#define NO_STORE "Cache-Control: no-store\r\n"
+
+static int respond(struct http *http, unsigned status, const char *type, struct hm_str body,
+                   const char *more) {
+    assert(!http->answered);
+    http->answered = true;
+    bool head_only = lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
+    hm_buf_reserve(&http->out, body.len + 1024);
+    put_head(&http->out, http->wsi, status, type, body.len, more);
+    if (!head_only) hm_buf_str(&http->out, body);
+    lws_callback_on_writable(http->wsi);
+    return 0;
+}
+
+static int respond_text(struct http *http, unsigned status, const char *text) {
+    return respond(http, status, "text/plain; charset=utf-8", hm_str_of(text), NO_STORE);
+}
+
+// The rest of a request that is refused is not read: the connection closes behind the answer.
+static int respond_last(struct http *http, unsigned status, const char *text) {
+    http->close_after = true;
+    return respond(http, status, "text/plain; charset=utf-8", hm_str_of(text),
+                   NO_STORE "Connection: close\r\n");
+}
+
+int hm_http_refuse(struct lws *wsi, unsigned status, const char *text) {
+    struct hm_buf out = {0};
+    const char *more = status == 426 ? NO_STORE "Connection: close\r\nSec-WebSocket-Version: 13\r\n"
+                                     : NO_STORE "Connection: close\r\n";
+    put_head(&out, wsi, status, "text/plain; charset=utf-8", strlen(text), more);
+    hm_buf_text(&out, text);
+    lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP_HEADERS);
+    hm_buf_free(&out);
+    return -1;
+}
+
+static int on_writable(struct http *http) {
+    if (!http->answered) return 0;
+    size_t left = http->out.len - http->sent;
+    size_t now = left < CHUNK ? left : CHUNK;
+    if (now) {
+        if (lws_write(http->wsi, (unsigned char *)http->out.data + http->sent, now, LWS_WRITE_HTTP) < 0)
+            return -1;
+        http->sent += now;
+        http->net->counts.bytes_out += now;
+    }
+    if (http->sent < http->out.len) {
+        lws_set_timeout(http->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SEND_S);
+        lws_callback_on_writable(http->wsi);
+        return 0;
+    }
+    struct lws *wsi = http->wsi;
+    if (http->close_after) return -1;
+    return lws_http_transaction_completed(wsi) ? -1 : 0;
+}
+
+// ---- POST /rpc ----------------------------------------------------------------------------------
+
+static void call(void *owner, struct hm_json request, struct hm_str method, struct hm_str params,
+                 hm_answer_fn answer, void *arg) {
+    struct http *http = owner;
+    (void)request;
+    if (hm_str_eq(method, HM_LIT("feed.open")) || hm_str_eq(method, HM_LIT("feed.close")))
+        answer(arg, &(struct hm_answer){.code = HM_METHOD});
+    else
+        hm_engine_call(http->net->engine, http->caller, method, params, answer, arg);
+}
+
+static void reply(void *owner, struct hm_str text) {
+    struct http *http = owner;
+    if (text.len)
+        respond(http, 200, "application/json", text, NO_STORE);
+    else
+        respond(http, 204, "", (struct hm_str){0}, NO_STORE);
+}
+
+static const struct hm_rpc_ops rpc_ops = {call, reply};
+
+static void respond_rpc_error(struct http *http, unsigned status, enum hm_code code, const char *more) {
+    struct hm_buf text = {0};
+    hm_rpc_put_error(&text, (struct hm_str){0}, &(struct hm_answer){.code = code});
+    respond(http, status, "application/json", hm_buf_view(&text), more);
+    hm_buf_free(&text);
+}
+
+// False: a token was given and is not (or no longer) good; it has been answered.
+static bool find_session(struct http *http) {
+    char header[HM_TOKEN_MAX + 16];
+    int n = lws_hdr_copy(http->wsi, header, sizeof header, WSI_TOKEN_HTTP_AUTHORIZATION);
+    if (n == 0) return true;
+    if (n > 7 && strncasecmp(header, "Bearer ", 7) == 0) {
+        const char *token = header + 7 + strspn(header + 7, " ");
+        http->caller->session = hm_engine_session(http->net->engine, hm_str_of(token));
+    }
+    if (!http->caller->session)
+        respond_rpc_error(http, 401, HM_UNAUTHENTICATED, NO_STORE "WWW-Authenticate: Bearer\r\n");
+    return http->caller->session != NULL;
+}
+
+static int start_post(struct http *http) {
+    char length[24];
+    if (!hm_ws_same_origin(http->wsi))
+        return respond_last(http, 403, "pages of another origin may not call\n");
+    if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
+        return respond_last(http, 411, "Content-Length is needed\n");
+    if (strtoull(length, NULL, 10) > http->net->settings->message_bytes)
+        return respond_last(http, 413, "the request is too large\n");
+    char address[64] = "";
+    lws_get_peer_simple(http->wsi, address, sizeof address);
+    http->caller = hm_caller_new();
+    snprintf(http->caller->address, sizeof http->caller->address, "%s", address);
+    http->caller->loopback = hm_address_is_loopback(address);
+    http->posting = true;
+    // Read now, since the headers may be gone when the body is complete. A bad token is answered behind the
+    // body.
+    find_session(http);
+    return 0;
+}
+
+static int on_body(struct http *http, const void *in, size_t len) {
+    if (!http->posting || http->answered) return 0;
+    if (http->in.len + len > http->net->settings->message_bytes) return -1;
+    hm_buf_add(&http->in, in, len);
+    return 0;
+}
+
+static int on_body_complete(struct http *http) {
+    if (!http->posting || http->answered) return 0;
+    if (http->called) // the next request came before the answer to this one: such a client gets no more
+        return -1;
+    http->called = true;
+    http->net->counts.messages_in++;
+    http->peer = hm_rpc_peer_new(&rpc_ops, http);
+    if (!hm_rpc_take(http->peer, hm_buf_view(&http->in))) respond_rpc_error(http, 200, HM_PARSE, NO_STORE);
+    return 0;
+}
+
+// ---- GET ----------------------------------------------------------------------------------------
+
+static int get_healthz(struct http *http) {
+    return respond_text(http, 200, "ok\n");
+}
+
+static int get_readyz(struct http *http) {
+    bool ready = !http->net->closing && hm_engine_ready(http->net->engine);
+    return respond_text(http, ready ? 200 : 503, ready ? "ready\n" : "not ready\n");
+}
+
+static int get_metrics(struct http *http) {
+    char address[64] = "";
+    lws_get_peer_simple(http->wsi, address, sizeof address);
+    if (!hm_address_is_loopback(address)) return respond_text(http, 404, "not found\n");
+    struct hm_buf text = {0};
+    hm_metrics(http->net, &text);
+    respond(http, 200, "text/plain; version=0.0.4; charset=utf-8", hm_buf_view(&text), NO_STORE);
+    hm_buf_free(&text);
+    return 0;
+}
+
+static int get_openrpc(struct http *http) {
+    char value[100];
+    struct hm_buf text = {0};
+    const char *institution = lws_get_urlarg_by_name(http->wsi, "institution=", value, sizeof value);
+    hm_engine_openrpc(http->net->engine, institution && *institution ? institution : NULL, &text);
+    respond(http, 200, "application/json", hm_buf_view(&text), NO_STORE);
+    hm_buf_free(&text);
+    return 0;
+}
+
+static int get_rpc(struct http *http) {
+    return respond(http, 405, "text/plain; charset=utf-8", HM_LIT("POST here, or upgrade to a WebSocket\n"),
+                   NO_STORE "Allow: POST\r\n");
+}
+
+static const struct {
+    const char *path;
+    int (*get)(struct http *http);
+} pages[] = {{"/healthz", get_healthz},
+             {"/readyz", get_readyz},
+             {"/metrics", get_metrics},
+             {"/openrpc.json", get_openrpc},
+             {"/rpc", get_rpc}};
+
+static bool accepts_gzip(struct lws *wsi) {
+    char text[200];
+    return lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_ACCEPT_ENCODING) > 0 && strstr(text, "gzip") &&
+           !strstr(text, "gzip;q=0");
+}
+
+static bool unchanged(struct lws *wsi, const char *etag) {
+    char text[300];
+    return lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_IF_NONE_MATCH) > 0 && strstr(text, etag);
+}
+
+static const char not_built[] =
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Hamroh</title>"
+    "<p>Hamroh is running, but its web client has not been built. In the checkout run:</p>"
+    "<pre>cd web &amp;&amp; npm ci &amp;&amp; npm run build</pre>"
+    "<p>The interface for programs is at <code>/rpc</code>, its description at <a "
+    "href=\"/openrpc.json\">/openrpc.json</a>.</p></html>\n";
+
+static int get_file(struct http *http, struct hm_str path) {
+    bool root = hm_str_eq(path, HM_LIT("/"));
+    struct hm_file file;
+    if (!hm_files_get(http->net->files, root ? HM_LIT("/index.html") : path, accepts_gzip(http->wsi),
+                      &file)) {
+        if (root) return respond(http, 200, "text/html; charset=utf-8", hm_str_of(not_built), NO_STORE);
+        return respond_text(http, 404, "not found\n");
+    }
+    char more[300];
+    snprintf(more, sizeof more, "ETag: %s\r\nCache-Control: %s\r\nVary: Accept-Encoding\r\n%s", file.etag,
+             file.immutable ? "public, max-age=31536000, immutable" : "no-cache",
+             file.gzip ? "Content-Encoding: gzip\r\n" : "");
+    if (unchanged(http->wsi, file.etag)) return respond(http, 304, "", (struct hm_str){0}, more);
+    return respond(http, 200, file.type, file.body, more);
+}
+
+static int on_request(struct http *http, struct hm_str path) {
+    bool read = lws_hdr_total_length(http->wsi, WSI_TOKEN_GET_URI) > 0 ||
+                lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
+    http->net->counts.http++;
+    if (lws_hdr_total_length(http->wsi, WSI_TOKEN_POST_URI) > 0 && hm_str_eq(path, HM_LIT("/rpc")))
+        return start_post(http);
+    if (!read) return respond_last(http, 405, "method not allowed\n");
+    if (lws_hdr_total_length(http->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
+        return respond_last(http, 400, "a body is not wanted here\n");
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        if (hm_str_eq(path, hm_str_of(pages[i].path))) return pages[i].get(http);
+    return get_file(http, path);
+}
+
+// ---- libwebsockets ------------------------------------------------------------------------------
+
+static void http_free(struct http *http) {
+    if (!http) return;
+    lws_set_opaque_user_data(http->wsi, NULL);
+    hm_rpc_peer_close(http->peer);
+    if (http->caller) hm_caller_unref(http->caller);
+    hm_buf_free(&http->in);
+    hm_buf_free(&http->out);
+    free(http);
+}
+
+static int begin(struct hm_net *net, struct lws *wsi, const void *in, size_t len) {
+    struct http *http = hm_alloc(sizeof *http);
+    http->kind = HM_KIND_HTTP;
+    http->net = net;
+    http->wsi = wsi;
+    lws_set_opaque_user_data(wsi, http);
+    return on_request(http, (struct hm_str){in, len});
+}
+
+int hm_http_callback(struct hm_net *net, struct lws *wsi, enum lws_callback_reasons reason, void *in,
+                     size_t len) {
+    struct http *http = lws_get_opaque_user_data(wsi);
+    assert(!http || http->kind == HM_KIND_HTTP);
+    switch (reason) {
+    case LWS_CALLBACK_HTTP:
+        http_free(http); // of the request before on the same connection
+        return begin(net, wsi, in, len);
+    case LWS_CALLBACK_HTTP_BODY:
+        return http ? on_body(http, in, len) : 0;
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        return http ? on_body_complete(http) : 0;
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+        return http ? on_writable(http) : 0;
+    case LWS_CALLBACK_CLOSED_HTTP:
+    case LWS_CALLBACK_WSI_DESTROY:
+        http_free(http);
+        return 0;
+    default:
+        return 0;
+    }
+}

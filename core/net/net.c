@@ -1,0 +1,109 @@
+// Opens and closes the net, and passes on what the engine tells it. Loop thread only.
+#include "base/log.h"
+#include "net/inside.h"
+#include <stdlib.h>
+
+// ---- what the engine tells ----------------------------------------------------------------------
+
+static void on_change(void *arg, const char *institution, const struct hm_change *change) {
+    hm_feed_change(((struct hm_net *)arg)->feed, institution, change);
+}
+
+static void reindex(struct hm_conn *conn, void *arg) {
+    (void)arg;
+    if (conn->sub) hm_sub_reindex(conn->sub);
+}
+
+static void on_principals(void *arg, struct hm_session *session, struct hm_principals *old) {
+    struct hm_net *net = arg;
+    (void)old;
+    hm_people_each(net->people, session->institution, (struct hm_str){0}, session, reindex, NULL);
+}
+
+static void send_to(struct hm_conn *conn, void *arg) {
+    hm_conn_send(conn, arg);
+}
+
+static struct hm_out *notice_new(const char *method, struct hm_str params) {
+    struct hm_buf text = {0};
+    hm_rpc_put_notice(&text, method, params);
+    struct hm_out *out = hm_out_new(hm_buf_view(&text), 0);
+    hm_buf_free(&text);
+    return out;
+}
+
+static void on_notice(void *arg, const char *institution, struct hm_str person, struct hm_session *session,
+                      const char *method, struct hm_str params) {
+    struct hm_net *net = arg;
+    struct hm_out *out = notice_new(method, params);
+    hm_people_each(net->people, institution, person, session, send_to, out);
+    hm_out_unref(out);
+}
+
+static void sign_out(struct hm_conn *conn, void *arg) {
+    struct hm_session *session = conn->session;
+    hm_conn_send(conn, arg);
+    if (conn->caller->session == session) {
+        conn->caller->session = NULL;
+        hm_session_unref(session);
+    }
+    hm_people_sync(conn);
+}
+
+static void on_ended(void *arg, struct hm_session *session, const char *reason) {
+    struct hm_net *net = arg;
+    struct hm_buf params = {0};
+    hm_buf_char(&params, '{');
+    hm_json_member_str(&params, "reason", hm_str_of(reason));
+    hm_buf_char(&params, '}');
+    struct hm_out *out = notice_new("session.ended", hm_buf_view(&params));
+    hm_session_ref(session); // the last connection's reference may be the last of all
+    hm_people_each(net->people, session->institution, (struct hm_str){0}, session, sign_out, out);
+    hm_session_unref(session);
+    hm_out_unref(out);
+    hm_buf_free(&params);
+}
+
+// ---- opening and closing ------------------------------------------------------------------------
+
+bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *data_dir, bool control_only,
+                 struct hm_net **out, struct hm_error *err) {
+    struct hm_net *net = hm_alloc(sizeof *net);
+    bool ok = false;
+    net->engine = engine;
+    net->loop = loop;
+    net->settings = hm_engine_settings(engine);
+    net->people = hm_people_new();
+    struct hm_feed_ops ops = hm_conn_feed_ops;
+    ops.arg = net;
+    net->feed = hm_feed_new(loop, &ops, net->settings->feed_queue);
+    net->files = hm_files_new(net->settings->web_dir);
+    hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
+    net->control = hm_control_new(net, data_dir, err);
+    if (!net->control) goto out;
+    if (!control_only && !hm_ws_open(net, err)) goto out;
+    ok = true;
+out:
+    if (!ok) {
+        hm_net_close(net);
+        net = NULL;
+    }
+    *out = net;
+    return ok;
+}
+
+unsigned hm_net_port(const struct hm_net *net) {
+    return net->port;
+}
+
+void hm_net_close(struct hm_net *net) {
+    if (!net) return;
+    net->closing = true;
+    hm_engine_listen(net->engine, &(struct hm_listener){0});
+    hm_control_free(net->control);
+    hm_ws_close(net);
+    hm_feed_free(net->feed);
+    hm_people_free(net->people);
+    hm_files_free(net->files);
+    free(net);
+}

@@ -1,0 +1,103 @@
+// Frames and queues of frames. Loop thread only. A frame never changes after hm_out_new, so it may stand in
+// any number of queues; a server's frames are not masked (RFC 6455, 5.1), so the same bytes are right for
+// every client.
+#include "net/out.h"
+#include <assert.h>
+#include <stdlib.h>
+
+static size_t frame_head(char head[10], size_t len) {
+    head[0] = (char)(unsigned char)0x81; // final, text
+    if (len < 126) {
+        head[1] = (char)len;
+        return 2;
+    }
+    size_t bytes = len < 65536 ? 2 : 8;
+    head[1] = bytes == 2 ? 126 : 127;
+    for (size_t i = 0; i < bytes; i++)
+        head[2 + i] = (char)(unsigned char)((uint64_t)len >> (8 * (bytes - 1 - i)));
+    return 2 + bytes;
+}
+
+struct hm_out *hm_out_new(struct hm_str text, uint64_t seq) {
+    char head[10];
+    size_t head_len = frame_head(head, text.len);
+    // hm_realloc, since hm_alloc would clear a mebibyte that is written over at once.
+    struct hm_out *out = hm_realloc(NULL, sizeof *out + head_len + text.len);
+    *out = (struct hm_out){.refs = 1, .seq = seq, .head = head_len, .len = text.len};
+    memcpy(out->frame, head, head_len);
+    if (text.len) memcpy(out->frame + head_len, text.ptr, text.len);
+    return out;
+}
+
+struct hm_out *hm_out_ref(struct hm_out *out) {
+    out->refs++;
+    return out;
+}
+
+void hm_out_unref(struct hm_out *out) {
+    if (!out) return;
+    assert(out->refs > 0);
+    if (--out->refs == 0) free(out);
+}
+
+static void grow(struct hm_queue *queue) {
+    size_t cap = queue->cap ? queue->cap * 2 : 4;
+    struct hm_out **items = hm_alloc_array(cap, sizeof *items);
+    for (size_t i = 0; i < queue->count; i++)
+        items[i] = queue->items[(queue->first + i) % queue->cap];
+    free(queue->items);
+    queue->items = items;
+    queue->first = 0;
+    queue->cap = cap;
+}
+
+static void release_if_empty(struct hm_queue *queue) {
+    if (queue->count) return;
+    assert(queue->bytes == 0);
+    free(queue->items);
+    *queue = (struct hm_queue){0};
+}
+
+void hm_queue_push(struct hm_queue *queue, struct hm_out *out) {
+    if (queue->count == queue->cap) grow(queue);
+    queue->items[(queue->first + queue->count) % queue->cap] = hm_out_ref(out);
+    queue->count++;
+    queue->bytes += out->head + out->len;
+}
+
+struct hm_out *hm_queue_first(const struct hm_queue *queue) {
+    return queue->count ? queue->items[queue->first] : NULL;
+}
+
+struct hm_out *hm_queue_pop(struct hm_queue *queue) {
+    if (!queue->count) return NULL;
+    struct hm_out *out = queue->items[queue->first];
+    queue->first = (queue->first + 1) % queue->cap;
+    queue->count--;
+    queue->bytes -= out->head + out->len;
+    release_if_empty(queue);
+    return out;
+}
+
+size_t hm_queue_drop_events(struct hm_queue *queue) {
+    size_t kept = 0, dropped = 0;
+    for (size_t i = 0; i < queue->count; i++) {
+        struct hm_out *out = queue->items[(queue->first + i) % queue->cap];
+        if (out->seq) {
+            queue->bytes -= out->head + out->len;
+            hm_out_unref(out);
+            dropped++;
+        } else {
+            queue->items[(queue->first + kept++) % queue->cap] = out;
+        }
+    }
+    queue->count = kept;
+    release_if_empty(queue);
+    return dropped;
+}
+
+void hm_queue_clear(struct hm_queue *queue) {
+    struct hm_out *out;
+    while ((out = hm_queue_pop(queue)))
+        hm_out_unref(out);
+}

@@ -1,0 +1,30 @@
+// What goes out to WebSocket clients: one encoding of a text with its frame header in front, shared by
+// however many connections send it, and the queue each connection has of them. Loop thread only.
+#pragma once
+#include "base/buf.h"
+
+// A whole unmasked WebSocket text frame. Immutable after it was made; refcounted.
+struct hm_out {
+    unsigned refs;
+    uint64_t seq; // of a feed event, else 0
+    size_t head;  // bytes of frame header
+    size_t len;   // bytes of text after it
+    char frame[];
+};
+struct hm_out *hm_out_new(struct hm_str text, uint64_t seq);
+struct hm_out *hm_out_ref(struct hm_out *out);
+void hm_out_unref(struct hm_out *out);
+static inline struct hm_str hm_out_text(const struct hm_out *out) {
+    return (struct hm_str){out->frame + out->head, out->len};
+}
+
+struct hm_queue { // a ring; empty when zeroed, and holds no memory while empty
+    struct hm_out **items;
+    size_t first, count, cap;
+    size_t bytes;
+};
+void hm_queue_push(struct hm_queue *queue, struct hm_out *out); // takes a reference of its own
+struct hm_out *hm_queue_first(const struct hm_queue *queue);    // borrowed; NULL when empty
+struct hm_out *hm_queue_pop(struct hm_queue *queue); // the caller owns the queue's reference; NULL when empty
+size_t hm_queue_drop_events(struct hm_queue *queue); // removes what has a seq; how many
+void hm_queue_clear(struct hm_queue *queue);

@@ -1,0 +1,365 @@
+// The keys of persons. Each is wrapped (XChaCha20-Poly1305) by the institution's key, and that by the server's key file;
+// wrapped they lie in the environment keyring/. Any thread: one mutex around everything here.
+//
+//   i         -> 01, 16 bytes id, nonce, wrapped institution key
+//   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed
+//
+// A destroyed key must be gone from the file too, see wipe_file.
+#include "base/log.h"
+#include "store/internal.h"
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define TAG crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define WRAPPED (NONCE + 32 + TAG)
+#define KEY_RECORD (1 + WRAPPED)
+#define MAP_FIRST ((size_t)4 << 20)
+#define PIECE 8
+#define WIPE_CHUNK (1 << 20)
+_Static_assert(WRAPPED % PIECE == 0, "a wrapped key is wiped in whole pieces");
+enum { KEY_HERE = 1, KEY_DESTROYED = 2 };
+
+struct hm_keyring {
+    pthread_mutex_t lock;
+    MDB_env *env;
+    MDB_dbi dbi;
+    char *dir;
+    uint8_t *institution; // 32 bytes in guarded memory
+};
+struct new_key {
+    UT_hash_handle hh;
+    uint8_t key[32];
+    size_t len;
+    char person[HM_ID_MAX];
+};
+struct hm_new_keys {
+    struct new_key *by_person;
+};
+
+static void wrap(const uint8_t key[32], struct hm_str about, const uint8_t with[32], uint8_t out[WRAPPED]) {
+    randombytes_buf(out, NONCE);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE, NULL, key, 32, (const uint8_t *)about.ptr, about.len, NULL,
+                                               out, with);
+}
+
+static bool unwrap(const uint8_t in[WRAPPED], struct hm_str about, const uint8_t with[32], uint8_t key[32]) {
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(key, NULL, NULL, in + NONCE, 32 + TAG, (const uint8_t *)about.ptr,
+                                                      about.len, in, with) == 0;
+}
+
+static struct hm_str person_key(struct hm_str person, char out[1 + HM_ID_MAX]) {
+    out[0] = 'p';
+    memcpy(out + 1, person.ptr, person.len);
+    return (struct hm_str){out, 1 + person.len};
+}
+
+// ---- opening --------------------------------------------------------------------------------------------------------
+
+static int open_environment(struct hm_keyring *k) {
+    MDB_envinfo info;
+    MDB_txn *txn = NULL;
+    int rc = mdb_env_create(&k->env);
+    if (!rc) rc = mdb_env_open(k->env, k->dir, MDB_NOTLS, 0600);
+    if (!rc) rc = mdb_env_info(k->env, &info);
+    if (!rc && info.me_mapsize < MAP_FIRST) rc = mdb_env_set_mapsize(k->env, MAP_FIRST);
+    if (!rc) rc = mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) rc = mdb_dbi_open(txn, NULL, 0, &k->dbi);
+    if (txn) mdb_txn_abort(txn);
+    if (rc && k->env) {
+        mdb_env_close(k->env);
+        k->env = NULL;
+    }
+    return rc;
+}
+
+static int reopen(struct hm_keyring *k) {
+    if (k->env) mdb_env_close(k->env);
+    k->env = NULL;
+    return open_environment(k);
+}
+
+static bool make_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32], struct hm_error *err) {
+    uint8_t value[1 + 16 + WRAPPED] = {KEY_HERE};
+    randombytes_buf(value + 1, 16);
+    randombytes_buf(k->institution, 32);
+    wrap(k->institution, HM_LIT("i"), master, value + 17);
+    MDB_val key = hm_val(HM_LIT("i")), val = {sizeof value, value};
+    int rc = mdb_put(txn, k->dbi, &key, &val, MDB_NOOVERWRITE);
+    return !rc || hm_mdb_fail(err, rc, k->dir, "write");
+}
+
+static bool load_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32], const uint8_t *expected,
+                                 uint8_t id[16], struct hm_error *err) {
+    MDB_val key = hm_val(HM_LIT("i")), val;
+    int rc = mdb_get(txn, k->dbi, &key, &val);
+    if (rc == MDB_NOTFOUND) {
+        if (expected)
+            return hm_fail(err, HM_UNAVAILABLE, "%s is empty, but there are sealed records: restore the keyring", k->dir);
+        if (!make_institution_key(k, txn, master, err)) return false;
+        rc = mdb_get(txn, k->dbi, &key, &val);
+    }
+    if (rc) return hm_mdb_fail(err, rc, k->dir, "read");
+    const uint8_t *bytes = val.mv_data;
+    if (val.mv_size != 1 + 16 + WRAPPED || bytes[0] != KEY_HERE)
+        return hm_fail(err, HM_UNAVAILABLE, "%s is damaged: the institution's key cannot be read", k->dir);
+    memcpy(id, bytes + 1, 16);
+    if (expected && memcmp(expected, id, 16) != 0)
+        return hm_fail(err, HM_UNAVAILABLE, "%s is the keyring of another institution", k->dir);
+    if (!unwrap(bytes + 17, HM_LIT("i"), master, k->institution))
+        return hm_fail(err, HM_UNAVAILABLE, "the server's key file does not open %s", k->dir);
+    return true;
+}
+
+bool hm_keyring_open(const char *dir, const uint8_t master[32], const uint8_t *expected, uint8_t id[16],
+                     struct hm_keyring **out, struct hm_error *err) {
+    bool ok = false;
+    MDB_txn *txn = NULL;
+    struct hm_keyring *k = hm_alloc(sizeof *k);
+    *out = NULL;
+    pthread_mutex_init(&k->lock, NULL);
+    k->dir = hm_strdup(dir);
+    k->institution = sodium_malloc(32);
+    if (!k->institution) {
+        hm_fail(err, HM_UNAVAILABLE, "no guarded memory for a key");
+        goto out;
+    }
+    int rc = open_environment(k);
+    if (!rc) rc = mdb_txn_begin(k->env, NULL, 0, &txn);
+    if (rc) {
+        hm_mdb_fail(err, rc, dir, "open");
+        goto out;
+    }
+    if (!load_institution_key(k, txn, master, expected, id, err)) goto out;
+    rc = mdb_txn_commit(txn);
+    txn = NULL;
+    ok = rc == 0 ? hm_sync_dir(dir, err) : hm_mdb_fail(err, rc, dir, "open");
+out:
+    if (txn) mdb_txn_abort(txn);
+    if (ok) {
+        *out = k;
+    } else {
+        hm_keyring_close(k);
+    }
+    return ok;
+}
+
+void hm_keyring_close(struct hm_keyring *k) {
+    if (!k) return;
+    if (k->env) mdb_env_close(k->env);
+    sodium_free(k->institution);
+    pthread_mutex_destroy(&k->lock);
+    free(k->dir);
+    free(k);
+}
+
+// ---- keys of persons --------------------------------------------------------------------------------------------------
+
+static bool stored_key(struct hm_keyring *k, struct hm_str person, uint8_t key[32], struct hm_error *err) {
+    char name[1 + HM_ID_MAX];
+    struct hm_str about = person_key(person, name);
+    MDB_txn *txn = NULL;
+    MDB_val mk = hm_val(about), val;
+    bool ok = false;
+    int rc = k->env ? mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn) : EIO;
+    if (!rc) rc = mdb_get(txn, k->dbi, &mk, &val);
+    if (rc == MDB_NOTFOUND) {
+        hm_fail(err, HM_NOT_FOUND, "no key of this person");
+    } else if (rc) {
+        hm_mdb_fail(err, rc, k->dir, "read");
+    } else {
+        const uint8_t *bytes = val.mv_data;
+        if (val.mv_size == KEY_RECORD && bytes[0] == KEY_DESTROYED) {
+            hm_fail(err, HM_UNAVAILABLE, "the key of this person was destroyed");
+        } else if (val.mv_size != KEY_RECORD || !unwrap(bytes + 1, about, k->institution, key)) {
+            hm_fail(err, HM_INTERNAL, "%s: the key of a person is damaged", k->dir);
+        } else {
+            ok = true;
+        }
+    }
+    if (txn) mdb_txn_abort(txn);
+    return ok;
+}
+
+bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_keys **new_keys, uint8_t key[32],
+                    struct hm_error *err) {
+    struct hm_error why = {0};
+    struct new_key *made = NULL;
+    if (!hm_id_valid(person)) return hm_fail(err, HM_PARAMS, "the person that sealed fields are about is not a valid id");
+    pthread_mutex_lock(&k->lock);
+    bool ok = stored_key(k, person, key, &why);
+    pthread_mutex_unlock(&k->lock);
+    if (ok) return true;
+    if (why.code != HM_NOT_FOUND || !new_keys) {
+        if (err) *err = why;
+        return false;
+    }
+    if (!*new_keys) *new_keys = hm_alloc(sizeof **new_keys);
+    HASH_FIND(hh, (*new_keys)->by_person, person.ptr, person.len, made);
+    if (!made) {
+        made = hm_alloc(sizeof *made);
+        made->len = person.len;
+        memcpy(made->person, person.ptr, person.len);
+        randombytes_buf(made->key, sizeof made->key);
+        HASH_ADD(hh, (*new_keys)->by_person, person, made->len, made);
+    }
+    memcpy(key, made->key, 32);
+    return true;
+}
+
+void hm_new_keys_free(struct hm_new_keys *keys) {
+    struct new_key *key, *next;
+    if (!keys) return;
+    HASH_ITER(hh, keys->by_person, key, next) {
+        HASH_DEL(keys->by_person, key);
+        sodium_memzero(key->key, sizeof key->key);
+        free(key);
+    }
+    free(keys);
+}
+
+static int put_new_keys(struct hm_keyring *k, MDB_txn *txn, struct hm_new_keys *keys) {
+    char name[1 + HM_ID_MAX];
+    uint8_t value[KEY_RECORD] = {KEY_HERE};
+    for (struct new_key *key = keys->by_person; key; key = key->hh.next) {
+        struct hm_str about = person_key((struct hm_str){key->person, key->len}, name);
+        wrap(key->key, about, k->institution, value + 1);
+        MDB_val mk = hm_val(about), val = {sizeof value, value};
+        // Already there can only be the mark of a destruction since the key was made: it stays, the data stays sealed.
+        int rc = mdb_put(txn, k->dbi, &mk, &val, MDB_NOOVERWRITE);
+        if (rc && rc != MDB_KEYEXIST) return rc;
+    }
+    return 0;
+}
+
+static int grow(struct hm_keyring *k) {
+    MDB_envinfo info;
+    int rc = mdb_env_info(k->env, &info);
+    return rc ? rc : mdb_env_set_mapsize(k->env, info.me_mapsize * 2);
+}
+
+// Runs one write transaction, growing the map as needed. k->lock is held, so no other transaction is open.
+static int write_keys(struct hm_keyring *k, int (*fn)(struct hm_keyring *k, MDB_txn *txn, void *arg), void *arg) {
+    for (;;) {
+        MDB_txn *txn = NULL;
+        int rc = k->env ? mdb_txn_begin(k->env, NULL, 0, &txn) : EIO; // EIO: it could not be opened again
+        if (!rc) rc = fn(k, txn, arg);
+        if (rc) {
+            if (txn) mdb_txn_abort(txn);
+        } else {
+            rc = mdb_txn_commit(txn);
+        }
+        if (rc != MDB_MAP_FULL) return rc;
+        if ((rc = grow(k)) != 0) return rc;
+    }
+}
+
+static int put_new_keys_void(struct hm_keyring *k, MDB_txn *txn, void *keys) { return put_new_keys(k, txn, keys); }
+
+bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys, struct hm_error *err) {
+    if (!keys || !keys->by_person) return true;
+    pthread_mutex_lock(&k->lock);
+    int rc = write_keys(k, put_new_keys_void, keys);
+    pthread_mutex_unlock(&k->lock);
+    return !rc || hm_mdb_fail(err, rc, k->dir, "write");
+}
+
+// ---- destruction ------------------------------------------------------------------------------------------------------
+
+static int put_mark(struct hm_keyring *k, MDB_txn *txn, void *person) {
+    char name[1 + HM_ID_MAX];
+    static uint8_t value[KEY_RECORD] = {KEY_DESTROYED}; // as long as a key: the page's old bytes are overwritten in place
+    MDB_val mk = hm_val(person_key(*(struct hm_str *)person, name)), val = {sizeof value, value};
+    return mdb_put(txn, k->dbi, &mk, &val, 0);
+}
+
+// A second commit, so that no meta page leads to the pages before the destruction any more.
+static int put_turn(struct hm_keyring *k, MDB_txn *txn, void *arg) {
+    uint8_t random[8];
+    (void)arg;
+    randombytes_buf(random, sizeof random);
+    MDB_val mk = hm_val(HM_LIT("t")), val = {sizeof random, random};
+    return mdb_put(txn, k->dbi, &mk, &val, 0);
+}
+
+static int wrapped_key(struct hm_keyring *k, struct hm_str person, uint8_t out[WRAPPED], bool *found) {
+    char name[1 + HM_ID_MAX];
+    MDB_txn *txn = NULL;
+    MDB_val mk = hm_val(person_key(person, name)), val;
+    *found = false;
+    int rc = mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) rc = mdb_get(txn, k->dbi, &mk, &val);
+    if (!rc && val.mv_size == KEY_RECORD && *(const uint8_t *)val.mv_data == KEY_HERE) {
+        memcpy(out, (const uint8_t *)val.mv_data + 1, WRAPPED);
+        *found = true;
+    }
+    if (txn) mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+// Overwrites each 8-byte piece of the wrapped key found in bytes; true when there was one.
+static bool wipe_pieces(uint8_t *bytes, size_t len, const uint8_t wrapped[WRAPPED]) {
+    bool any = false;
+    for (size_t piece = 0; piece < WRAPPED; piece += PIECE) {
+        uint8_t *at = bytes, *end = bytes + len;
+        while ((at = memmem(at, (size_t)(end - at), wrapped + piece, PIECE)) != NULL) {
+            memset(at, 0, PIECE);
+            any = true;
+        }
+    }
+    return any;
+}
+
+// LMDB leaves what it freed, and the slack of its pages, as it was. Nothing that is in force holds these bytes any more
+// (the mark stands in their place), so they may be overwritten wherever they are found in the file.
+static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
+    int fd = -1, rc = mdb_env_get_fd(k->env, &fd);
+    uint8_t *bytes = rc ? NULL : hm_alloc(WIPE_CHUNK);
+    for (off_t at = 0; !rc;) {
+        ssize_t n = pread(fd, bytes, WIPE_CHUNK, at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) rc = errno;
+        if (n <= 0) break;
+        if (wipe_pieces(bytes, (size_t)n, wrapped) && pwrite(fd, bytes, (size_t)n, at) != n) rc = errno ? errno : EIO;
+        if (n <= PIECE) break;
+        at += n - (PIECE - 1); // a piece may lie across two chunks
+        if (n < WIPE_CHUNK) break;
+    }
+    if (!rc && fdatasync(fd) != 0) rc = errno;
+    free(bytes);
+    return rc;
+}
+
+static int destroy(struct hm_keyring *k, struct hm_str person) {
+    uint8_t wrapped[WRAPPED];
+    bool found = false;
+    // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin with none.
+    int rc = reopen(k);
+    if (!rc) rc = wrapped_key(k, person, wrapped, &found);
+    if (!rc) rc = write_keys(k, put_mark, &person);
+    if (!rc) rc = write_keys(k, put_turn, NULL);
+    if (!rc && found) rc = wipe_file(k, wrapped);
+    sodium_memzero(wrapped, sizeof wrapped);
+    return rc;
+}
+
+bool hm_keyring_destroy(struct hm_store *store, struct hm_str person, struct hm_error *err) {
+    struct hm_keyring *k = store->keyring;
+    if (!k) return hm_fail(err, HM_INTERNAL, "a read-only store has no keyring");
+    if (!hm_id_valid(person)) return hm_fail(err, HM_PARAMS, "not a person's id");
+    pthread_mutex_lock(&k->lock);
+    int rc = destroy(k, person);
+    pthread_mutex_unlock(&k->lock);
+    return !rc || hm_mdb_fail(err, rc, k->dir, "destroy a key");
+}
+
+// Compacted, so that no freed page goes along.
+bool hm_keyring_copy(struct hm_keyring *k, const char *dir, struct hm_error *err) {
+    pthread_mutex_lock(&k->lock);
+    int rc = k->env ? mdb_env_copy2(k->env, dir, MDB_CP_COMPACT) : EIO;
+    pthread_mutex_unlock(&k->lock);
+    return !rc || hm_mdb_fail(err, rc, dir, "copy the keyring");
+}

@@ -1,0 +1,325 @@
+// Opening an institution's environment, its map, its meta database, its types in force.
+//
+// The server opens both environments for writing; a worker opens data/ only, read-only. A worker that has opened needs
+// no system calls afterwards to read except those of memory and locks: the first transaction, which takes a lock on the
+// lock file, is made here, and the map follows growth with munmap and mmap of the descriptor it has.
+#include "store/internal.h"
+#include "base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FORMAT "hamroh 1"
+#define MAP_DEFAULT ((size_t)64 << 20)
+#define MAP_MAX_DEFAULT ((size_t)64 << 30)
+#define READERS_DEFAULT 512
+#define DATABASES 5
+
+bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file, int line) {
+    switch (rc) {
+    case MDB_MAP_FULL:
+        return hm_fail_at(err, HM_TOO_LARGE, file, line, "map full: %s in %s", what, dir);
+    case ENOSPC:
+    case EDQUOT:
+        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "the disk that holds %s is full (%s)", dir, what);
+    case EIO:
+    case EROFS:
+    case MDB_PANIC:
+        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "the disk that holds %s fails (%s: %s)", dir, what,
+                          mdb_strerror(rc));
+    case MDB_READERS_FULL:
+        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "all reader slots of %s are taken (%s)", dir, what);
+    case ENOENT:
+    case EACCES:
+    case EAGAIN:
+    case EMFILE:
+    case ENOMEM:
+        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "%s in %s: %s", what, dir, mdb_strerror(rc));
+    default:
+        return hm_fail_at(err, HM_INTERNAL, file, line, "%s in %s: %s", what, dir, mdb_strerror(rc));
+    }
+}
+
+char *hm_path(const char *dir, const char *name) {
+    struct hm_buf path = {0};
+    hm_buf_printf(&path, "%s/%s", dir, name);
+    return path.data;
+}
+
+bool hm_sync_dir(const char *path, struct hm_error *err) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    int rc = errno;
+    if (fd >= 0) close(fd);
+    return ok || hm_mdb_fail(err, rc, path, "sync");
+}
+
+bool hm_make_dir(const char *path, struct hm_error *err) {
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) return true;
+    return hm_mdb_fail(err, errno, path, "mkdir");
+}
+
+bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str *out) {
+    MDB_val key = hm_val(hm_str_of(name)), value;
+    if (mdb_get(txn, store->meta, &key, &value) != 0) return false;
+    *out = hm_val_str(value);
+    return true;
+}
+
+int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
+    MDB_val key = hm_val(hm_str_of(name)), val = hm_val(value);
+    return mdb_put(txn, store->meta, &key, &val, 0);
+}
+
+// ---- opening --------------------------------------------------------------------------------------------------------
+
+static int open_databases(struct hm_store *store, MDB_txn *txn) {
+    struct {
+        const char *name;
+        MDB_dbi *dbi;
+    } const all[DATABASES] = {{"rec", &store->rec},
+                              {"idx", &store->idx},
+                              {"mem", &store->mem},
+                              {"log", &store->log},
+                              {"meta", &store->meta}};
+    for (size_t i = 0; i < DATABASES; i++) {
+        int rc = mdb_dbi_open(txn, all[i].name, store->read_only ? 0 : MDB_CREATE, all[i].dbi);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+// mdb_env_open may fail while another process opens or closes the same environment: a worker tries a little longer.
+static int open_environment(struct hm_store *store, const char *path, const struct hm_store_options *o) {
+    int rc = 0;
+    for (int attempt = 0; attempt < (o->read_only ? 20 : 1); attempt++) {
+        if (attempt) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        if ((rc = mdb_env_create(&store->env)) != 0) return rc;
+        mdb_env_set_maxdbs(store->env, DATABASES);
+        mdb_env_set_maxreaders(store->env, o->max_readers ? o->max_readers : READERS_DEFAULT);
+        rc = mdb_env_open(store->env, path, MDB_NOTLS | (o->read_only ? (unsigned)MDB_RDONLY : 0u), 0600);
+        if (!rc) break;
+        mdb_env_close(store->env);
+        store->env = NULL;
+        if (rc == MDB_VERSION_MISMATCH || rc == EACCES) break;
+    }
+    if (rc || o->read_only) return rc;
+    // The map has the size it was left with; the setting can only make it larger.
+    MDB_envinfo info;
+    size_t wanted = o->map_bytes ? o->map_bytes : MAP_DEFAULT;
+    if ((rc = mdb_env_info(store->env, &info)) == 0 && info.me_mapsize < wanted)
+        rc = mdb_env_set_mapsize(store->env, wanted);
+    return rc;
+}
+
+static bool load_head(struct hm_store *store, MDB_txn *txn, struct hm_error *err) {
+    struct hm_str value = {0}, json = {0};
+    if (!hm_meta_get(store, txn, "format", &value) || !hm_str_eq(value, HM_LIT(FORMAT)))
+        return hm_fail(err, HM_UNAVAILABLE, "%s is not of the form \"%s\" that this program writes", store->dir, FORMAT);
+    if (!hm_meta_get(store, txn, "epoch", &value) || value.len != 36)
+        return hm_fail(err, HM_INTERNAL, "%s: no epoch", store->dir);
+    memcpy(store->epoch, value.ptr, 36);
+    if (!hm_meta_get(store, txn, "head", &value) || value.len != 8 + HM_HASH)
+        return hm_fail(err, HM_INTERNAL, "%s: no head of the change log", store->dir);
+    struct hm_reader in = hm_reader_of(value);
+    store->seq = hm_get_u64(&in);
+    memcpy(store->hash, value.ptr + 8, HM_HASH);
+    if (!hm_meta_get(store, txn, "types", &json)) json = HM_LIT("[]");
+    return hm_types_parse(json, &store->types, err);
+}
+
+static int write_first_meta(struct hm_store *store, MDB_txn *txn) {
+    struct hm_str have;
+    char epoch[37];
+    if (hm_meta_get(store, txn, "format", &have)) return 0;
+    static const uint8_t head[8 + HM_HASH];
+    uint8_t random[10];
+    randombytes_buf(random, sizeof random);
+    hm_uuid7_from((int64_t)time(NULL) * 1000, random, epoch);
+    int rc = hm_meta_put(store, txn, "format", HM_LIT(FORMAT));
+    if (!rc) rc = hm_meta_put(store, txn, "epoch", hm_str_of(epoch));
+    if (!rc) rc = hm_meta_put(store, txn, "head", (struct hm_str){(const char *)head, sizeof head});
+    return rc;
+}
+
+// The keyring must be the one the data was sealed with: data remembers its id.
+static bool open_keyring(struct hm_store *store, MDB_txn *txn, const uint8_t master[32], struct hm_error *err) {
+    struct hm_str known = {0};
+    uint8_t id[16];
+    bool had = hm_meta_get(store, txn, "keyring", &known) && known.len == sizeof id;
+    char *path = hm_path(store->dir, "keyring");
+    bool ok = hm_make_dir(path, err) &&
+              hm_keyring_open(path, master, had ? (const uint8_t *)known.ptr : NULL, id, &store->keyring, err);
+    free(path);
+    if (!ok || had) return ok;
+    int rc = hm_meta_put(store, txn, "keyring", (struct hm_str){(const char *)id, sizeof id});
+    return !rc || hm_mdb_fail(err, rc, store->dir, "write");
+}
+
+static bool open_for_writing(struct hm_store *store, const struct hm_store_options *o, struct hm_error *err) {
+    MDB_txn *txn = NULL;
+    bool ok = false, changed = false;
+    int dead;
+    mdb_reader_check(store->env, &dead);
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (!rc) rc = open_databases(store, txn);
+    if (!rc) rc = write_first_meta(store, txn);
+    if (rc) {
+        hm_mdb_fail(err, rc, store->dir, "open");
+        goto out;
+    }
+    if (!load_head(store, txn, err) || !open_keyring(store, txn, o->master_key, err)) goto out;
+    // Another version of the program may declare other indexes for the core's types.
+    if (!hm_indexes_rebuild(store, txn, store->types, &changed, err)) goto out;
+    rc = mdb_txn_commit(txn);
+    txn = NULL;
+    if (rc) {
+        hm_mdb_fail(err, rc, store->dir, "open");
+        goto out;
+    }
+    hm_touched_init(&store->touched, store->seq);
+    ok = true;
+out:
+    if (txn) mdb_txn_abort(txn);
+    return ok;
+}
+
+static bool open_for_reading(struct hm_store *store, struct hm_error *err) {
+    MDB_txn *txn = NULL;
+    struct hm_read *reads[4] = {0};
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) rc = open_databases(store, txn);
+    if (rc) {
+        if (txn) mdb_txn_abort(txn);
+        return hm_mdb_fail(err, rc, store->dir, "open");
+    }
+    bool ok = load_head(store, txn, err);
+    mdb_txn_commit(txn); // keeps the database handles
+    for (size_t i = 0; i < 4 && ok; i++)
+        ok = hm_read_begin(store, &reads[i], err);
+    for (size_t i = 0; i < 4; i++)
+        hm_read_end(reads[i]);
+    return ok;
+}
+
+bool hm_store_open(const char *dir, const struct hm_store_options *options, struct hm_store **out, struct hm_error *err) {
+    bool ok = false;
+    char *data = hm_path(dir, "data");
+    struct hm_store *store = hm_alloc(sizeof *store);
+    *out = NULL;
+    store->dir = hm_strdup(dir);
+    store->read_only = options->read_only;
+    store->map_max = options->map_max ? options->map_max : MAP_MAX_DEFAULT;
+    pthread_rwlock_init(&store->map_lock, NULL);
+    pthread_mutex_init(&store->pool_lock, NULL);
+    pthread_mutex_init(&store->types_lock, NULL);
+    if (sodium_init() < 0) {
+        hm_fail(err, HM_INTERNAL, "libsodium does not start");
+        goto out;
+    }
+    if (!store->read_only) {
+        if (!options->master_key) {
+            hm_fail(err, HM_INTERNAL, "%s: no key given to open it with", dir);
+            goto out;
+        }
+        if (!hm_make_dir(dir, err) || !hm_make_dir(data, err)) goto out;
+    }
+    int rc = open_environment(store, data, options);
+    if (rc) {
+        hm_mdb_fail(err, rc, data, "open");
+        goto out;
+    }
+    if (store->read_only) {
+        ok = open_for_reading(store, err);
+    } else {
+        ok = open_for_writing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
+    }
+out:
+    free(data);
+    if (ok) {
+        *out = store;
+    } else {
+        hm_store_close(store);
+    }
+    return ok;
+}
+
+void hm_store_close(struct hm_store *store) {
+    if (!store) return;
+    hm_write_abort(store->write);
+    while (store->pool) {
+        struct hm_read *read = store->pool;
+        store->pool = read->next;
+        mdb_txn_abort(read->txn);
+        free(read);
+    }
+    if (store->env) mdb_env_close(store->env);
+    hm_keyring_close(store->keyring);
+    hm_touched_free(&store->touched);
+    hm_types_unref(store->types);
+    pthread_mutex_destroy(&store->types_lock);
+    pthread_mutex_destroy(&store->pool_lock);
+    pthread_rwlock_destroy(&store->map_lock);
+    free(store->dir);
+    free(store);
+}
+
+const char *hm_store_epoch(const struct hm_store *store) { return store->epoch; }
+
+struct hm_types *hm_store_types(struct hm_store *store) {
+    pthread_mutex_lock(&store->types_lock);
+    struct hm_types *types = hm_types_ref(store->types);
+    pthread_mutex_unlock(&store->types_lock);
+    return types;
+}
+
+int hm_store_clear_readers(struct hm_store *store) {
+    int dead = 0;
+    mdb_reader_check(store->env, &dead);
+    return dead;
+}
+
+bool hm_store_stats(struct hm_store *store, struct hm_store_stats *out, struct hm_error *err) {
+    struct hm_read *read = NULL;
+    MDB_envinfo info;
+    MDB_stat stat;
+    if (!hm_read_begin(store, &read, err)) return false;
+    int rc = mdb_env_info(store->env, &info);
+    if (!rc) rc = mdb_stat(read->txn, store->rec, &stat);
+    if (!rc) {
+        *out = (struct hm_store_stats){.map_bytes = info.me_mapsize,
+                                       .used_bytes = (info.me_last_pgno + 1) * stat.ms_psize,
+                                       .entries = stat.ms_entries,
+                                       .last_seq = hm_read_seq(read),
+                                       .readers = info.me_numreaders};
+    }
+    hm_read_end(read);
+    return !rc || hm_mdb_fail(err, rc, store->dir, "stat");
+}
+
+bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
+    MDB_envinfo info;
+    bool ok = true;
+    if (store->write) return hm_fail(err, HM_INTERNAL, "%s: the map cannot grow during a write", store->dir);
+    pthread_rwlock_wrlock(&store->map_lock);
+    int rc = mdb_env_info(store->env, &info);
+    size_t size = 0;
+    if (!rc) {
+        size = info.me_mapsize < store->map_max / 2 ? info.me_mapsize * 2 : store->map_max;
+        if (size <= info.me_mapsize) {
+            ok = hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)", store->dir,
+                         store->map_max);
+        } else {
+            rc = mdb_env_set_mapsize(store->env, size);
+        }
+    }
+    pthread_rwlock_unlock(&store->map_lock);
+    if (rc) ok = hm_mdb_fail(err, rc, store->dir, "grow the map");
+    if (ok) hm_log(HM_INFO, "store.grown", "\"dir\":\"%s\",\"bytes\":%zu", store->dir, size);
+    return ok;
+}
