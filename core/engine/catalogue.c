@@ -3,6 +3,7 @@
 #include "engine/internal.h"
 #include "base/code.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define METHODS_MAX 4096

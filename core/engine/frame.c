@@ -31,7 +31,7 @@ static bool read_seen(struct hm_reader *r, struct hm_seen *seen) {
         seen->type = hm_get_str(r);
         seen->id = hm_get_str(r);
         seen->version = hm_get_u64(r);
-        return !r->bad && hm_name_valid(seen->type) && hm_id_valid(seen->id);
+        return !r->bad && seen->type.len <= HM_NAME_MAX && seen->id.len <= HM_ID_MAX;
     }
     if (space > HM_SPACE_MEM) return false;
     seen->space = (enum hm_space)space;

@@ -202,6 +202,7 @@ struct call {
     struct hm_engine *engine;
     struct institution *institution; // NULL: a core method that needs none
     struct hm_caller *caller;        // NULL: the system
+    struct hm_session *session;      // owned reference, as it was when the call came; NULL: a stranger, control, system
     const struct core_method *core;
     char *method;
     char *params_text; // owned
@@ -212,7 +213,7 @@ struct call {
     uint8_t flags; // HM_CALL_*
     uint32_t cpu_ms;
     uint64_t memory_bytes;
-    bool writes_allowed, admin, local;
+    bool system, admin, local;
     char *caller_json; // what the worker is told
     char by[144];
     struct hm_principals *principals; // owned reference; NULL: a stranger
@@ -224,8 +225,9 @@ struct call {
     struct audit *audits;
     unsigned audit_count;
     unsigned depth; // how many reactions led to it
-    struct proc *proc;
-    struct job *job;
+    struct proc *proc;     // that has it in its flight
+    struct job *job;       // part of this job
+    struct proc *job_proc; // the worker of the job, for running again; cleared when it is lost
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     void *state; // the core method's own
@@ -239,6 +241,14 @@ void hm_call_enqueue(struct call *call, bool front);                  // for a w
 void hm_call_resolve_waiting(struct institution *inst);               // the first catalogue is there
 void hm_call_dispatch(struct institution *inst);
 void hm_call_close(struct institution *inst);
+void hm_call_again(struct call *call); // after a conflict
+void hm_call_free_audits(struct call *call);
+void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field, struct hm_str why,
+                   struct hm_str whose);
+// The text of the person that the record's sealed fields are about, appended.
+void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out);
+// Answers from the idem record when there is one (true); else notes what must be expected of it.
+bool hm_call_idem(struct call *call);
 
 // What a worker says about a call; false: it is nonsense.
 bool hm_call_result(struct call *call, struct hm_str payload);
@@ -253,6 +263,7 @@ void hm_call_ok(struct call *call, struct hm_str result);
 void hm_call_fail(struct call *call, enum hm_code code, const char *message);
 void hm_call_fail_error(struct call *call, const struct hm_error *err);
 void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value);
+void hm_call_wait(struct call *call, unsigned seconds); // HM_TOO_MANY
 void hm_call_param(struct call *call, const char *path, const char *message);
 // The default end of a commit: answers item->result.
 void hm_call_committed(struct commit_item *item);
@@ -336,6 +347,7 @@ struct proc {
     struct hm_buf in, out;
     size_t out_at;
     bool out_blocked, reaped;
+    unsigned holds; // commit items that name it: not freed before they are done
     struct call *flight; // in the order they were sent
     unsigned flight_count;
     uint64_t started_us, head_since_us, idle_since_us, stop_since_us;
@@ -407,6 +419,7 @@ struct live {
 // The session of a token; loads it when it is not in use yet. HM_UNAUTHENTICATED when there is none, or no longer.
 bool hm_live_find(struct hm_engine *engine, struct hm_str token, struct live **out, struct hm_error *err);
 bool hm_live_load(struct institution *inst, const char *token_hash, struct live **out, struct hm_error *err);
+void hm_live_answer(struct live *live, const char *token, struct hm_buf *out); // the result of sign-in and resume
 struct live *hm_live_of(struct hm_session *session);
 void hm_live_end(struct live *live, const char *reason);
 bool hm_live_use(struct live *live, int64_t now_ms); // false: it has expired (and ended)
@@ -445,4 +458,7 @@ bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *ty
 // Every record whose index begins with the value.
 bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type, const char *index, struct hm_str value,
                   bool descending, bool (*fn)(void *arg, const struct hm_record *record, struct hm_json data), void *arg);
+// A JSON object with one member replaced or added (raw: JSON), appended.
+void hm_json_with(struct hm_json object, const char *name, struct hm_str raw, struct hm_buf *out);
+void hm_item_ignored(struct commit_item *item); // a `done` that looks at nothing
 void hm_record_list(struct call *call, const char *type, const char *index, struct hm_str equals_json, bool descending);

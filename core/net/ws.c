@@ -361,8 +361,8 @@ static const struct lws_protocols protocols[] = {
 bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     static const lws_retry_bo_t no_keepalive = {0};
     char host[128];
-    int port;
-    bool v6;
+    int port = 0;
+    bool v6 = false;
     if (!read_listen(net->settings->listen, host, &port, &v6, err)) return false;
     lws_set_log_level(LLL_ERR, on_lws_log);
     void *loops[1] = {net->loop};

@@ -1,0 +1,435 @@
+// A call from its worker's word to its answer: results, errors, unsealing, and what became of its commit. What always
+// holds: each call is answered exactly once and freed; a value that came out of a seal leaves only after its audit record
+// is durable; where a plugin failed is told to administrators only.
+#include "engine/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "script/frames.h"
+
+#include <stdlib.h>
+
+#define AUDITS_MAX 10000u
+#define WHY_MAX 500u
+
+// ---- endings ----------------------------------------------------------------------------------------------------------
+
+static enum outcome outcome_of(enum hm_code code) {
+    switch (code) {
+    case HM_OK: return OUTCOME_OK;
+    case HM_CONFLICT: return OUTCOME_CONFLICT;
+    case HM_TOO_MANY:
+    case HM_UNAVAILABLE: return OUTCOME_BUSY;
+    case HM_INTERNAL:
+    case HM_PLUGIN:
+    case HM_DEADLINE: return OUTCOME_FAILED;
+    default: return OUTCOME_REFUSED;
+    }
+}
+
+void hm_call_free_audits(struct call *call) {
+    while (call->audits) {
+        struct audit *a = call->audits;
+        call->audits = a->next;
+        free(a->type);
+        free(a->id);
+        free(a->field);
+        free(a->why);
+        free(a->whose);
+        free(a);
+    }
+    call->audit_count = 0;
+}
+
+static void call_free(struct call *call) {
+    struct institution *inst = call->institution;
+    ev_timer_stop(call->engine->loop, &call->delay);
+    hm_call_list(call, NULL, false);
+    if (inst && inst->contender == call) {
+        inst->contender = NULL;
+        hm_inst_touch(inst);
+    }
+    call->engine->open_calls--;
+    hm_call_free_audits(call);
+    hm_principals_unref(call->principals);
+    hm_session_unref(call->session);
+    hm_caller_unref(call->caller);
+    free(call->caller_json);
+    free(call->params_text);
+    free(call->method);
+    free(call);
+}
+
+void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message, struct hm_str data) {
+    struct hm_answer answer = {code, result, message, data};
+    if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
+    call->engine->counters.calls[outcome_of(code)]++;
+    // Whoever is told may make the next call at once: this one is in no list by then.
+    hm_call_list(call, NULL, false);
+    call->answer(call->arg, &answer);
+    call_free(call);
+}
+
+void hm_call_ok(struct call *call, struct hm_str result) {
+    hm_call_done(call, HM_OK, result, HM_LIT(""), HM_LIT(""));
+}
+
+void hm_call_fail(struct call *call, enum hm_code code, const char *message) {
+    hm_call_done(call, code, HM_LIT(""), hm_str_of(message), HM_LIT(""));
+}
+
+void hm_call_fail_error(struct call *call, const struct hm_error *err) {
+    struct hm_buf data = {0};
+    if (err->code == HM_INTERNAL) {
+        char incident[37];
+        hm_uuid7(hm_now_ms(), incident);
+        hm_log(HM_ERROR, "call.internal", "\"incident\":\"%s\",\"file\":\"%s\",\"line\":%d", incident,
+               err->file ? err->file : "", err->line);
+        hm_buf_printf(&data, "{\"incident\":\"%s\"}", incident);
+        hm_call_done(call, HM_INTERNAL, HM_LIT(""), HM_LIT(""), hm_buf_view(&data));
+    } else if (err->code == HM_PARAMS) {
+        hm_call_param(call, "", err->message);
+    } else if (err->code == HM_TOO_MANY) {
+        hm_call_wait(call, 1);
+    } else {
+        hm_call_fail(call, err->code, err->message);
+    }
+    hm_buf_free(&data);
+}
+
+void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value) {
+    struct hm_buf data = {0};
+    hm_buf_char(&data, '{');
+    hm_json_member_str(&data, member, hm_str_of(value));
+    hm_buf_char(&data, '}');
+    hm_call_done(call, code, HM_LIT(""), HM_LIT(""), hm_buf_view(&data));
+    hm_buf_free(&data);
+}
+
+void hm_call_wait(struct call *call, unsigned seconds) {
+    struct hm_buf data = {0};
+    hm_buf_printf(&data, "{\"retry_after\":%u}", seconds);
+    hm_call_done(call, HM_TOO_MANY, HM_LIT(""), HM_LIT(""), hm_buf_view(&data));
+    hm_buf_free(&data);
+}
+
+void hm_call_param(struct call *call, const char *path, const char *message) {
+    struct hm_buf data = {0};
+    hm_buf_text(&data, "{\"errors\":[{");
+    hm_json_member_str(&data, "path", hm_str_of(path));
+    hm_json_member_str(&data, "message", hm_str_of(message));
+    hm_buf_text(&data, "}]}");
+    hm_call_done(call, HM_PARAMS, HM_LIT(""), HM_LIT(""), hm_buf_view(&data));
+    hm_buf_free(&data);
+}
+
+// ---- commits ------------------------------------------------------------------------------------------------------------
+
+void hm_call_fail_item(struct call *call, const struct commit_item *item) {
+    if (!item->ok)
+        hm_call_fail(call, HM_UNAVAILABLE, item->error.message);
+    else if (item->commit.code == HM_CONFLICT)
+        hm_call_reason(call, HM_CONFLICT, "reason", item->commit.duplicate ? "exists" : "busy");
+    else
+        hm_call_fail_error(call, &item->commit.error);
+}
+
+void hm_call_committed(struct commit_item *item) {
+    struct call *call = item->call;
+    struct counters *n = &call->engine->counters;
+    bool conflict = item->ok && item->commit.code == HM_CONFLICT;
+    if (item->ok && item->commit.code == HM_OK) {
+        hm_call_ok(call, item->result);
+    } else if (!conflict || call->core) {
+        hm_call_fail_item(call, item);
+    } else if (item->commit.duplicate && ++call->duplicates < 2) {
+        // Run once more: the method may now see what is there, and say it better than we can.
+        n->duplicates++;
+        hm_call_again(call);
+    } else if (!item->commit.duplicate && ++call->conflicts <= RERUNS_MAX) {
+        n->reruns++;
+        hm_call_again(call);
+    } else {
+        hm_call_fail_item(call, item);
+    }
+}
+
+static void put_idem(struct commit_item *item, struct call *call, struct hm_str result) {
+    if (!call->idem[0]) return;
+    struct hm_buf data = {0};
+    hm_buf_char(&data, '{');
+    hm_json_member_str(&data, "method", hm_str_of(call->method));
+    hm_json_member_int(&data, "expires", item->commit.now_ms + IDEM_MS);
+    hm_json_member_raw(&data, "result", result);
+    hm_buf_char(&data, '}');
+    hm_item_put(item, "idem", hm_str_of(call->idem), call->idem_expect, hm_buf_view(&data), "");
+    hm_buf_free(&data);
+}
+
+void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result) {
+    item->call = call;
+    item->result = hm_item_keep(item, result);
+    item->depth = call->depth;
+    hm_item_audits(item, call);
+    put_idem(item, call, item->result);
+    hm_item_submit(item, hm_call_committed);
+}
+
+// ---- results ------------------------------------------------------------------------------------------------------------
+
+// An invitation carries rights: a worker may give no more than the caller has.
+static bool invitations_allowed(const struct call *call, const struct parsed_result *r) {
+    if (call->admin) return true;
+    bool coordinator = call->session && hm_session_has_role(call->session, HM_LIT("coordinator"));
+    for (size_t i = 0; i < r->intent_count; i++) {
+        const struct hm_intent *intent = &r->intents[i];
+        struct hm_json data, roles, role;
+        if (!hm_str_eq(intent->type, HM_LIT("invitation"))) continue;
+        if (!coordinator) return false;
+        if (intent->remove || !hm_json_parse(intent->data, &data, NULL) || !hm_json_get(data, "roles", &roles)) continue;
+        struct hm_json_iter it = hm_json_iter(roles);
+        while (hm_json_next(&it, NULL, &role))
+            if (!hm_str_eq(role.raw, HM_LIT("\"student\""))) return false;
+    }
+    return true;
+}
+
+static void rebase(struct hm_str *s, struct hm_str from, const char *to) {
+    if (s->len) s->ptr = to + (s->ptr - from.ptr);
+}
+
+// The item takes the arrays, and a copy of the payload that they point into.
+static struct commit_item *item_of(struct call *call, struct hm_str payload, struct parsed_result *r) {
+    struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+    struct hm_str kept = hm_item_keep(item, payload);
+    item->call = call;
+    item->depth = call->depth;
+    item->commit.snapshot = r->snapshot;
+    item->commit.from_core = false; // the store checks once more what a plugin may write
+    item->seen = r->seen;
+    item->intents = r->intents;
+    item->intent_count = item->intent_cap = r->intent_count;
+    item->commit.seen = r->seen;
+    item->commit.seen_count = r->seen_count;
+    rebase(&r->result, payload, kept.ptr);
+    item->result = r->result;
+    for (size_t i = 0; i < r->seen_count; i++) {
+        struct hm_seen *s = &r->seen[i];
+        rebase(&s->type, payload, kept.ptr);
+        rebase(&s->id, payload, kept.ptr);
+        rebase(&s->low, payload, kept.ptr);
+        rebase(&s->high, payload, kept.ptr);
+    }
+    for (size_t i = 0; i < r->intent_count; i++) {
+        struct hm_intent *n = &r->intents[i];
+        rebase(&n->type, payload, kept.ptr);
+        rebase(&n->id, payload, kept.ptr);
+        rebase(&n->data, payload, kept.ptr);
+        rebase(&n->audience, payload, kept.ptr);
+        rebase(&n->members, payload, kept.ptr);
+    }
+    return item;
+}
+
+static void commit_result(struct call *call, struct hm_str payload, struct parsed_result *r) {
+    struct hm_error err = {0};
+    bool wrote = r->intent_count > 0;
+    struct commit_item *item = item_of(call, payload, r);
+    size_t before = item->intent_count;
+    hm_item_audits(item, call);
+    if (wrote) put_idem(item, call, item->result);
+    if (call->extend && !call->extend(call, item, item->result, &err)) {
+        hm_item_free(item);
+        hm_call_fail_error(call, &err);
+        return;
+    }
+    // What was added is ours; what the worker sent has been checked by hm_frame_result.
+    if (item->intent_count > before) item->commit.from_core = true;
+    hm_item_submit(item, hm_call_committed);
+}
+
+bool hm_call_result(struct call *call, struct hm_str payload) {
+    struct parsed_result r;
+    struct hm_types *types = hm_store_types(call->institution->store);
+    bool ok = hm_frame_result(payload, types, &r) && invitations_allowed(call, &r);
+    hm_types_unref(types);
+    if (!ok) return false;
+    bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
+    if ((call->flags & HM_CALL_JOB_RUN) && effect) {
+        free(r.seen);
+        free(r.intents);
+        hm_call_fail(call, HM_PLUGIN, "the long part of a job may not write");
+    } else if (effect || call->audits || call->extend) {
+        commit_result(call, payload, &r);
+    } else {
+        free(r.seen);
+        free(r.intents);
+        hm_call_ok(call, r.result);
+    }
+    return true;
+}
+
+// ---- errors -------------------------------------------------------------------------------------------------------------
+
+static bool code_known(int32_t code) {
+    switch (code) {
+    case HM_METHOD:
+    case HM_PARAMS:
+    case HM_INTERNAL:
+    case HM_UNAUTHENTICATED:
+    case HM_FORBIDDEN:
+    case HM_NOT_FOUND:
+    case HM_CONFLICT:
+    case HM_TOO_MANY:
+    case HM_PLUGIN:
+    case HM_DEADLINE:
+    case HM_TOO_LARGE:
+    case HM_UNAVAILABLE: return true;
+    default: return false;
+    }
+}
+
+struct told { // an error, as the caller will get it
+    enum hm_code code;
+    struct hm_str message, data;
+};
+
+// Only administrators learn where a plugin failed; everybody learns which.
+static void redact(struct hm_json data, struct hm_buf *out) {
+    static const char *const shown[] = {"plugin", "version"};
+    char text[129];
+    hm_buf_char(out, '{');
+    for (size_t i = 0; i < 2; i++)
+        if (hm_json_get_text(data, shown[i], text, sizeof text)) hm_json_member_str(out, shown[i], hm_str_of(text));
+    hm_buf_char(out, '}');
+}
+
+static void error_committed(struct commit_item *item) {
+    struct told *told = item->arg;
+    if (!item->ok || item->commit.code != HM_OK)
+        hm_call_fail_item(item->call, item);
+    else
+        hm_call_done(item->call, told->code, HM_LIT(""), told->message, told->data);
+}
+
+static void tell_error(struct call *call, struct told told) {
+    if (!call->audits) {
+        hm_call_done(call, told.code, HM_LIT(""), told.message, told.data);
+        return;
+    }
+    struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+    struct told *kept = hm_item_own(item, hm_alloc(sizeof *kept));
+    *kept = (struct told){told.code, hm_item_keep(item, told.message), hm_item_keep(item, told.data)};
+    item->call = call;
+    item->arg = kept;
+    hm_item_audits(item, call);
+    hm_item_submit(item, error_committed);
+}
+
+bool hm_call_error(struct call *call, struct hm_str payload) {
+    struct hm_reader r = hm_reader_of(payload);
+    int32_t code = (int32_t)hm_get_u32(&r);
+    struct hm_str message = hm_get_str(&r), text = hm_get_str(&r);
+    struct hm_json data = {0};
+    struct hm_buf shown = {0};
+    if (r.bad || r.at != r.end || !code_known(code) || message.len > 4096 || !hm_utf8_valid(message)) return false;
+    if (text.len && (!hm_json_parse(text, &data, NULL) || data.kind != HM_JSON_OBJECT)) return false;
+    struct told told = {(enum hm_code)code, message, data.raw};
+    if (code == HM_PLUGIN || code == HM_INTERNAL) {
+        char plugin[129] = "", version[65] = "", file[129] = "";
+        int64_t line = 0;
+        struct hm_json value;
+        hm_json_get_text(data, "plugin", plugin, sizeof plugin);
+        hm_json_get_text(data, "version", version, sizeof version);
+        hm_json_get_text(data, "file", file, sizeof file);
+        if (hm_json_get(data, "line", &value)) hm_json_int(value, &line);
+        struct hm_buf members = {0};
+        hm_buf_char(&members, '{');
+        hm_json_member_str(&members, "institution", hm_str_of(call->institution->id));
+        hm_json_member_str(&members, "method", hm_str_of(call->method));
+        hm_json_member_str(&members, "plugin", hm_str_of(plugin));
+        hm_json_member_str(&members, "version", hm_str_of(version));
+        hm_json_member_str(&members, "file", hm_str_of(file));
+        hm_json_member_int(&members, "line", line);
+        hm_log(HM_WARN, "plugin.error", "%s", members.data + 1);
+        hm_buf_free(&members);
+        if (!call->admin) {
+            redact(data, &shown);
+            told.message = HM_LIT("");
+            told.data = hm_buf_view(&shown);
+        }
+    }
+    tell_error(call, told);
+    hm_buf_free(&shown);
+    return true;
+}
+
+// ---- unsealing ------------------------------------------------------------------------------------------------------------
+
+void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field, struct hm_str why,
+                   struct hm_str whose) {
+    struct audit *a = hm_alloc(sizeof *a);
+    *a = (struct audit){call->audits, hm_str_dup(type), hm_str_dup(id), hm_str_dup(field), hm_str_dup(why), hm_str_dup(whose)};
+    call->audits = a;
+    call->audit_count++;
+}
+
+void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out) {
+    struct hm_json value, data = {HM_JSON_OBJECT, record->data};
+    if (type->about[0] && hm_json_path(data, type->about, &value)) hm_json_string(value, out);
+}
+
+static bool sealed_field(const struct hm_type *type, struct hm_str field) {
+    for (unsigned i = 0; i < type->sealed_count; i++)
+        if (hm_str_eq(field, hm_str_of(type->sealed[i]))) return true;
+    return false;
+}
+
+// Whoever may read the record may have it opened, by the server, which alone has the keys.
+static bool unseal(struct call *call, const struct hm_type *type, struct hm_str id, struct hm_str field, struct hm_str why,
+                   struct hm_buf *out, struct hm_error *err) {
+    struct hm_store *store = call->institution->store;
+    struct hm_read *read = NULL;
+    struct hm_record record;
+    struct hm_buf whose = {0};
+    bool ok = false;
+    if (!hm_read_begin(store, &read, err)) return false;
+    if (!hm_read_get(read, hm_str_of(type->name), id, &record, err)) goto out;
+    if (!call->system && !hm_access_meets(call->principals, record.audience)) {
+        hm_fail(err, HM_NOT_FOUND, "the caller may not read this record");
+        goto out;
+    }
+    if (!hm_unseal(store, &record, field, out, err)) goto out;
+    hm_record_about(type, &record, &whose);
+    hm_call_audit(call, hm_str_of(type->name), id, field, why, hm_buf_view(&whose));
+    ok = true;
+out:
+    hm_buf_free(&whose);
+    hm_read_end(read);
+    return ok;
+}
+
+bool hm_call_unseal(struct call *call, struct hm_str payload) {
+    struct hm_reader r = hm_reader_of(payload);
+    struct hm_str name = hm_get_str(&r), id = hm_get_str(&r), field = hm_get_str(&r), why = hm_get_str(&r);
+    struct hm_error err = {0};
+    struct hm_buf value = {0}, answer = {0};
+    if (r.bad || r.at != r.end || !hm_name_valid(name) || !hm_id_valid(id) || field.len > HM_NAME_MAX) return false;
+    if (why.len > WHY_MAX || !hm_utf8_valid(why)) return false;
+    struct hm_types *types = hm_store_types(call->institution->store);
+    const struct hm_type *type = hm_types_find(types, name);
+    bool ok = false;
+    if (!type || type->hidden || !sealed_field(type, field))
+        hm_fail(&err, HM_PARAMS, "no such sealed field");
+    else if (call->audit_count >= AUDITS_MAX)
+        hm_fail(&err, HM_TOO_LARGE, "one call may open %u sealed fields", AUDITS_MAX);
+    else
+        ok = unseal(call, type, id, field, why, &value, &err);
+    hm_types_unref(types);
+    hm_put_u8(&answer, ok);
+    hm_put_str(&answer, ok ? hm_buf_view(&value) : hm_str_of(err.message));
+    hm_proc_send(call->proc, HM_F_UNSEALED, call->id, hm_buf_view(&answer));
+    hm_buf_free(&value);
+    hm_buf_free(&answer);
+    return true;
+}

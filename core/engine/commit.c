@@ -1,0 +1,392 @@
+// The only way into an institution's store: items, staged on the loop, given to the institution's commit thread once per
+// turn of the loop, written there in batches with one fsync, and posted back with copies of the changes.
+//
+// What always holds: an item is answered only after the fsync of its batch; answers come before the changes they made;
+// after a commit that failed nothing is acknowledged any more until the store has been opened anew. An item belongs to
+// one thread at a time and passes through `lock` or the engine's post list.
+#include "engine/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define CHUNK_BYTES 65536u
+
+// ---- items ----------------------------------------------------------------------------------------------------------
+
+struct commit_item *hm_item_new(struct institution *inst, const char *by, const char *method) {
+    struct commit_item *item = hm_alloc(sizeof *item);
+    item->institution = inst;
+    item->commit.by = hm_item_keep(item, hm_str_of(by));
+    item->commit.method = hm_item_keep(item, hm_str_of(method));
+    item->commit.now_ms = hm_now_ms();
+    item->commit.from_core = true;
+    return item;
+}
+
+void *hm_item_own(struct commit_item *item, void *memory) {
+    if (item->owned_count == item->owned_cap) {
+        item->owned_cap = item->owned_cap ? item->owned_cap * 2 : 8;
+        item->owned = hm_realloc(item->owned, item->owned_cap * sizeof *item->owned);
+    }
+    item->owned[item->owned_count++] = memory;
+    return memory;
+}
+
+struct hm_str hm_item_keep(struct commit_item *item, struct hm_str s) {
+    return (struct hm_str){hm_item_own(item, hm_str_dup(s)), s.len};
+}
+
+void hm_item_free(struct commit_item *item) {
+    if (!item) return;
+    for (size_t i = 0; i < item->owned_count; i++)
+        free(item->owned[i]);
+    free(item->owned);
+    free(item->intents);
+    free(item->seen);
+    hm_types_unref(item->types);
+    free(item);
+}
+
+static struct hm_intent *intent_add(struct commit_item *item) {
+    if (item->intent_count == item->intent_cap) {
+        item->intent_cap = item->intent_cap ? item->intent_cap * 2 : 4;
+        item->intents = hm_realloc(item->intents, item->intent_cap * sizeof *item->intents);
+    }
+    struct hm_intent *intent = &item->intents[item->intent_count++];
+    memset(intent, 0, sizeof *intent);
+    return intent;
+}
+
+static struct hm_str pack(struct commit_item *item, const char *list) {
+    struct hm_buf packed = {0};
+    while (list && *list) {
+        size_t len = strcspn(list, ",");
+        if (len) hm_packed_add(&packed, (struct hm_str){list, len});
+        list += len + (list[len] == ',');
+    }
+    if (packed.data) hm_item_own(item, packed.data);
+    return (struct hm_str){packed.data, packed.len};
+}
+
+void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,
+                 const char *audience) {
+    struct hm_str kept_type = hm_item_keep(item, hm_str_of(type)), kept_id = hm_item_keep(item, id);
+    struct hm_str kept_data = hm_item_keep(item, data), packed = pack(item, audience);
+    struct hm_intent *intent = intent_add(item);
+    intent->type = kept_type;
+    intent->id = kept_id;
+    intent->expect = expect;
+    intent->data = kept_data;
+    intent->audience = packed;
+}
+
+void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect) {
+    struct hm_str kept_type = hm_item_keep(item, hm_str_of(type)), kept_id = hm_item_keep(item, id);
+    struct hm_intent *intent = intent_add(item);
+    intent->remove = true;
+    intent->type = kept_type;
+    intent->id = kept_id;
+    intent->expect = expect;
+}
+
+// Who opened which sealed field: the answer that may contain it leaves only after this is durable.
+void hm_item_audits(struct commit_item *item, struct call *call) {
+    for (const struct audit *a = call->audits; a; a = a->next) {
+        struct hm_buf data = {0};
+        char id[37];
+        hm_uuid7(item->commit.now_ms, id);
+        hm_buf_char(&data, '{');
+        hm_json_member_str(&data, "who", hm_str_of(call->by));
+        hm_json_member_str(&data, "whose", hm_str_of(a->whose));
+        hm_json_member_str(&data, "type", hm_str_of(a->type));
+        hm_json_member_str(&data, "id", hm_str_of(a->id));
+        hm_json_member_str(&data, "field", hm_str_of(a->field));
+        hm_json_member_str(&data, "why", hm_str_of(a->why));
+        hm_json_member_int(&data, "time", item->commit.now_ms);
+        hm_buf_char(&data, '}');
+        hm_item_put(item, "audit", hm_str_of(id), 0, hm_buf_view(&data), "role:administrator");
+        hm_buf_free(&data);
+    }
+}
+
+void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item)) {
+    struct committer *c = &item->institution->committer;
+    item->done = done;
+    item->commit.intents = item->intents;
+    item->commit.intent_count = item->intent_count;
+    item->next = NULL;
+    *c->staged_tail = item;
+    c->staged_tail = &item->next;
+    c->unfinished++;
+    hm_inst_touch(item->institution);
+}
+
+// ---- a batch, on the commit thread ------------------------------------------------------------------------------------
+
+struct chunk {
+    struct chunk *next;
+    size_t used, cap;
+    char bytes[];
+};
+
+struct batch {
+    struct posted posted;
+    struct institution *institution;
+    struct commit_item *items, **tail;
+    size_t count, applied;
+    struct hm_change *changes;
+    size_t change_count, change_cap;
+    struct chunk *chunks;
+    uint64_t took_us;
+    bool committed, failed;
+};
+
+static char *chunk_take(struct batch *batch, size_t size) {
+    struct chunk *chunk = batch->chunks;
+    if (!chunk || chunk->cap - chunk->used < size) {
+        size_t cap = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + cap); // not zeroed: filled at once
+        if (!chunk) abort();
+        *chunk = (struct chunk){.next = batch->chunks, .cap = cap};
+        batch->chunks = chunk;
+    }
+    char *p = chunk->bytes + chunk->used;
+    chunk->used += size;
+    return p;
+}
+
+static struct hm_str copy(char **at, struct hm_str s) {
+    struct hm_str out = {*at, s.len};
+    if (s.len) memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return out;
+}
+
+static void copy_change(void *arg, const struct hm_change *change) {
+    struct batch *batch = arg;
+    if (batch->change_count == batch->change_cap) {
+        batch->change_cap = batch->change_cap ? batch->change_cap * 2 : 64;
+        batch->changes = hm_realloc(batch->changes, batch->change_cap * sizeof *batch->changes);
+    }
+    struct hm_change *to = &batch->changes[batch->change_count++];
+    *to = *change;
+    char *at = chunk_take(batch, change->by.len + change->method.len + change->type.len + change->id.len +
+                                     change->audience.len + change->lost.len + change->json.len + 1);
+    to->by = copy(&at, change->by);
+    to->method = copy(&at, change->method);
+    to->type = copy(&at, change->type);
+    to->id = copy(&at, change->id);
+    to->audience = copy(&at, change->audience);
+    to->lost = copy(&at, change->lost);
+    to->json = copy(&at, change->json);
+}
+
+static bool apply_all(struct batch *batch, struct hm_write *write, struct hm_error *err) {
+    batch->applied = 0;
+    for (struct commit_item *item = batch->items; item; item = item->next) {
+        item->commit.code = HM_OK;
+        item->commit.duplicate = false;
+        item->commit.first_seq = item->commit.last_seq = 0;
+        if (!hm_write_apply(write, &item->commit, err)) return false;
+        if (item->commit.code == HM_OK) batch->applied++;
+    }
+    return true;
+}
+
+// A full disk refuses a commit cleanly: nothing of it was stored, and the next may go through when there is room again.
+// Any other failure of a commit means that what the disk holds is no longer known.
+static bool disk_full(const struct hm_error *err) {
+    return err->code == HM_UNAVAILABLE && strstr(err->message, " is full (");
+}
+
+// One try. *again: the map was full and has grown.
+static bool write_once(struct batch *batch, bool *again, bool *broken, struct hm_error *err) {
+    struct hm_store *store = batch->institution->store;
+    struct hm_write *write = NULL;
+    *again = *broken = false;
+    batch->change_count = 0;
+    if (!hm_write_begin(store, &write, err)) return false;
+    if (!apply_all(batch, write, err)) {
+        hm_write_abort(write);
+        *again = err->code == HM_TOO_LARGE && hm_store_grow(store, err);
+        return false;
+    }
+    if (batch->applied == 0) {
+        hm_write_abort(write);
+        return true;
+    }
+    if (hm_write_commit(write, copy_change, batch, err)) {
+        batch->committed = true;
+        return true;
+    }
+    batch->change_count = 0;
+    if (err->code == HM_TOO_LARGE)
+        *again = hm_store_grow(store, err);
+    else
+        *broken = !disk_full(err);
+    return false;
+}
+
+static void write_batch(struct batch *batch) {
+    struct committer *c = &batch->institution->committer;
+    struct hm_error err = {0};
+    bool ok = false, again = true;
+    uint64_t began = hm_mono_us();
+    if (c->broken) hm_fail(&err, HM_UNAVAILABLE, "the institution's store failed to commit and must be opened anew");
+    while (!c->broken && again && !ok)
+        ok = write_once(batch, &again, &c->broken, &err);
+    batch->took_us = hm_mono_us() - began;
+    if (!ok) {
+        batch->failed = true;
+        hm_log(HM_ERROR, c->broken ? "commit.broken" : "commit.failed", "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d",
+               batch->institution->id, batch->count, (int)err.code);
+    }
+    for (struct commit_item *item = batch->items; item; item = item->next) {
+        item->ok = ok;
+        if (ok) continue;
+        item->error = err;
+        item->error.code = HM_UNAVAILABLE;
+    }
+}
+
+static void set_types(struct commit_item *item) {
+    item->ok = hm_store_set_types(item->institution->store, item->types, &item->error);
+}
+
+static void batch_run(struct posted *posted);
+
+// Takes what waits: a change of types alone, or writes up to the next one.
+static struct batch *take(struct institution *inst) {
+    struct committer *c = &inst->committer;
+    struct batch *batch = hm_alloc(sizeof *batch);
+    batch->institution = inst;
+    batch->posted.run = batch_run;
+    batch->tail = &batch->items;
+    while (c->head && batch->count < BATCH_MAX) {
+        struct commit_item *item = c->head;
+        if (item->types && batch->count) break;
+        c->head = item->next;
+        item->next = NULL;
+        *batch->tail = item;
+        batch->tail = &item->next;
+        batch->count++;
+        if (item->types) break;
+    }
+    if (!c->head) c->tail = &c->head;
+    return batch;
+}
+
+static void *commit_main(void *arg) {
+    struct institution *inst = arg;
+    struct committer *c = &inst->committer;
+    pthread_mutex_lock(&c->lock);
+    for (;;) {
+        while (!c->head && !c->stop)
+            pthread_cond_wait(&c->some, &c->lock);
+        if (!c->head) break; // stop, and nothing is left
+        struct batch *batch = take(inst);
+        pthread_mutex_unlock(&c->lock);
+        if (batch->items->types)
+            set_types(batch->items);
+        else
+            write_batch(batch);
+        hm_engine_post(inst->engine, &batch->posted);
+        pthread_mutex_lock(&c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+// ---- a batch, back on the loop ----------------------------------------------------------------------------------------
+
+static void count_batch(struct hm_engine *engine, const struct batch *batch) {
+    struct counters *n = &engine->counters;
+    if (batch->failed) n->commit_failures++;
+    if (!batch->committed) return;
+    size_t bucket = 0;
+    while (bucket < 10 && ((size_t)1 << bucket) < batch->applied)
+        bucket++;
+    n->batch[bucket]++;
+    n->commits++;
+    n->commit_calls += batch->applied;
+    n->commit_us += batch->took_us;
+}
+
+static void tell(struct institution *inst, const struct hm_change *changes, size_t count) {
+    const struct hm_listener *listener = &inst->engine->listener;
+    for (size_t i = 0; i < count; i++) {
+        assert(changes[i].seq > inst->told);
+        inst->told = changes[i].seq;
+        if (listener->change) listener->change(listener->arg, inst->id, &changes[i]);
+    }
+}
+
+static void batch_run(struct posted *posted) {
+    struct batch *batch = (struct batch *)posted;
+    struct institution *inst = batch->institution;
+    count_batch(inst->engine, batch);
+    struct commit_item *done = batch->items;
+    for (struct commit_item *item = batch->items; item; item = item->next)
+        item->done(item);
+    hm_live_changes(inst, batch->changes, batch->change_count);
+    tell(inst, batch->changes, batch->change_count);
+    hm_react_changes(inst, batch->items, batch->changes, batch->change_count);
+    while (done) {
+        struct commit_item *next = done->next;
+        hm_item_free(done);
+        assert(inst->committer.unfinished > 0);
+        inst->committer.unfinished--;
+        done = next;
+    }
+    while (batch->chunks) {
+        struct chunk *next = batch->chunks->next;
+        free(batch->chunks);
+        batch->chunks = next;
+    }
+    free(batch->changes);
+    free(batch);
+    hm_inst_touch(inst);
+}
+
+// ---- the thread's life ------------------------------------------------------------------------------------------------
+
+bool hm_committer_start(struct institution *inst, struct hm_error *err) {
+    struct committer *c = &inst->committer;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->some, NULL);
+    c->tail = &c->head;
+    c->staged_tail = &c->staged;
+    int failed = pthread_create(&c->thread, NULL, commit_main, inst);
+    if (failed) return hm_fail(err, HM_UNAVAILABLE, "no thread for the commits of %s", inst->id);
+    c->started = true;
+    return true;
+}
+
+void hm_committer_flush(struct institution *inst) {
+    struct committer *c = &inst->committer;
+    if (!c->staged) return;
+    pthread_mutex_lock(&c->lock);
+    bool idle = !c->head;
+    *c->tail = c->staged;
+    c->tail = c->staged_tail;
+    if (idle) pthread_cond_signal(&c->some);
+    pthread_mutex_unlock(&c->lock);
+    c->staged = NULL;
+    c->staged_tail = &c->staged;
+}
+
+void hm_committer_stop(struct institution *inst) {
+    struct committer *c = &inst->committer;
+    if (!c->started) return;
+    hm_committer_flush(inst);
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_signal(&c->some);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->thread, NULL);
+    c->started = false;
+    pthread_cond_destroy(&c->some);
+    pthread_mutex_destroy(&c->lock);
+}

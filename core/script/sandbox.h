@@ -1,0 +1,47 @@
+// A Lua state that cannot do harm by accident: a small library, a limit of time and one of memory that no pcall swallows.
+// What it cannot stop (C code that runs long inside Lua's own library) is stopped from outside by killing the process.
+//
+// Time: a POSIX timer on the thread's CPU clock sends SIGPROF; the handler sets a hook for every instruction, as lua.c does for
+// Ctrl-C. The hook raises an error, at every instruction again, so that a pcall in the script only meets the next one; and pcall
+// itself raises again. It costs nothing until it fires. Memory: the allocator refuses beyond a cap; a small reserve is opened for
+// saying so. A state that met a limit is closed and made anew (hm_sandbox_spent).
+#pragma once
+#include "base/buf.h"
+#include "base/error.h"
+#include <lua.h>
+#include <signal.h>
+
+#define HM_SUBJECT_MAX (256u << 10) // longest text that a pattern is tried on
+#define HM_REP_MAX (4u << 20)       // longest text that string.rep makes
+#define HM_SORT_MAX 250000          // elements
+#define HM_MOVE_MAX 1000000
+
+struct hm_sandbox {
+    lua_State *L;
+    size_t used, cap;        // bytes; cap SIZE_MAX when no limit is armed
+    volatile sig_atomic_t time_up;
+    bool memory_up;
+    unsigned cpu_ms;         // the armed limits, for the report
+    uint64_t memory_bytes;
+    char file[128];          // where the limit was met
+    int line;
+    uint64_t deadline_us;    // only where signals come late (see sandbox.c)
+};
+
+// Once for the process, before privileges are dropped: the timer and its signal.
+bool hm_sandbox_start(struct hm_error *err);
+// A new state with the safe library in its registry. box must stay where it is until it is closed.
+bool hm_sandbox_open(struct hm_sandbox *box, void *owner, struct hm_error *err);
+void hm_sandbox_close(struct hm_sandbox *box);
+struct hm_sandbox *hm_sandbox_of(lua_State *L);
+void *hm_sandbox_owner(lua_State *L);
+// Limits from now on: CPU time, and memory on top of what is used. 0 = none.
+void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_bytes);
+void hm_sandbox_disarm(struct hm_sandbox *box);
+bool hm_sandbox_spent(const struct hm_sandbox *box); // met a limit: close it
+// For long loops in C functions: raises when the time is up.
+void hm_sandbox_check(lua_State *L);
+// As lua_pcall without a handler; but raises again when a limit was met.
+int hm_sandbox_pcall(lua_State *L, int args, int results);
+// Copies the safe library into the table on the top of the stack: fresh tables, so that nobody changes another's.
+void hm_sandbox_library(lua_State *L);

@@ -1,0 +1,183 @@
+// New declarations: idx is brought in line with them in the transaction that puts them in force. Commit thread, between
+// batches.
+//
+// meta "indexes" says what idx holds, one line an index, those of the core's types included: what differs is dropped or
+// built, so a new version of the program that declares other indexes finds its own at the next start.
+#include "store/internal.h"
+#include <assert.h>
+#include <stdlib.h>
+
+static void put_line(const struct hm_type *type, const struct hm_index *index, struct hm_buf *out) {
+    hm_buf_printf(out, "%s\t%s\t%c%c", type->name, index->name, index->unique ? 'u' : '-', index->multi ? 'm' : '-');
+    for (unsigned i = 0; i < index->field_count; i++) {
+        hm_buf_char(out, '\t');
+        hm_json_put_str(out, hm_str_of(index->fields[i])); // a path may hold any character, a line feed too
+    }
+    hm_buf_char(out, '\n');
+}
+
+static void describe(const struct hm_types *types, struct hm_buf *out) {
+    for (size_t t = 0; t < hm_types_count(types); t++)
+        for (unsigned i = 0; i < hm_types_at(types, t)->index_count; i++)
+            put_line(hm_types_at(types, t), &hm_types_at(types, t)->indexes[i], out);
+}
+
+static bool next_line(struct hm_str *rest, struct hm_str *line) {
+    if (!rest->len) return false;
+    const char *end = memchr(rest->ptr, '\n', rest->len);
+    size_t len = end ? (size_t)(end - rest->ptr) + 1 : rest->len;
+    *line = (struct hm_str){rest->ptr, len};
+    *rest = (struct hm_str){rest->ptr + len, rest->len - len};
+    return true;
+}
+
+static bool has_line(struct hm_str text, struct hm_str wanted) {
+    struct hm_str line;
+    while (next_line(&text, &line))
+        if (hm_str_eq(line, wanted)) return true;
+    return false;
+}
+
+// Removes every key of the index that a line describes.
+static int drop(struct hm_store *store, MDB_txn *txn, struct hm_str line) {
+    struct hm_buf prefix = {0};
+    MDB_cursor *cursor = NULL;
+    MDB_val k, v;
+    const char *end = memchr(line.ptr, '\t', line.len);
+    const char *second = end ? memchr(end + 1, '\t', (size_t)(line.ptr + line.len - end - 1)) : NULL;
+    if (!second) return 0;
+    hm_buf_add(&prefix, line.ptr, (size_t)(second - line.ptr));
+    hm_buf_char(&prefix, '\0');
+    prefix.data[end - line.ptr] = 0;
+    int rc = mdb_cursor_open(txn, store->idx, &cursor);
+    k = hm_val(hm_buf_view(&prefix));
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    while (!rc && hm_str_starts(hm_val_str(k), hm_buf_view(&prefix))) {
+        rc = mdb_cursor_del(cursor, 0);
+        k = hm_val(hm_buf_view(&prefix));
+        if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&prefix);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+// Puts the keys of one record; a unique index must not have another entry with the same values.
+static bool put_keys(struct hm_store *store, MDB_txn *txn, const struct hm_type *type, const struct hm_index *index,
+                     const struct hm_record *r, struct hm_error *err) {
+    struct hm_buf keys = {0};
+    struct hm_str rest, key;
+    MDB_cursor *cursor = NULL;
+    bool null = false, ok = hm_index_keys_of(type, index, r, &keys, &null, err);
+    int rc = ok ? mdb_cursor_open(txn, store->idx, &cursor) : 0;
+    rest = hm_buf_view(&keys);
+    while (ok && !rc && hm_packed_next(&rest, &key)) {
+        struct hm_str prefix = {key.ptr, key.len - r->id.len};
+        MDB_val k = hm_val(prefix), v = {0, (void *)""};
+        if (index->unique && !null) {
+            rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+            if (!rc && hm_str_starts(hm_val_str(k), prefix))
+                ok = hm_fail(err, HM_CONFLICT, "records of type %s that exist already break the unique index %s", type->name,
+                             index->name);
+            if (rc == MDB_NOTFOUND) rc = 0;
+        }
+        k = hm_val(key);
+        v = (MDB_val){0, (void *)""};
+        if (ok && !rc) rc = mdb_put(txn, store->idx, &k, &v, 0);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&keys);
+    return ok && (!rc || hm_mdb_fail(err, rc, store->dir, "build an index"));
+}
+
+static bool build(struct hm_store *store, MDB_txn *txn, const struct hm_type *type, const struct hm_index *index,
+                  struct hm_error *err) {
+    MDB_cursor *cursor = NULL;
+    struct hm_buf prefix = {0};
+    struct hm_record r;
+    MDB_val k, v;
+    bool ok = true;
+    hm_record_key(hm_str_of(type->name), (struct hm_str){0}, &prefix);
+    int rc = mdb_cursor_open(txn, store->rec, &cursor);
+    k = hm_val(hm_buf_view(&prefix));
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    while (ok && !rc && hm_str_starts(hm_val_str(k), hm_buf_view(&prefix))) {
+        if (!hm_record_decode(hm_val_str(v), &r)) {
+            ok = hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %s", store->dir, type->name);
+        } else {
+            ok = put_keys(store, txn, type, index, &r, err);
+        }
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&prefix);
+    return ok && (!rc || rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, store->dir, "build an index"));
+}
+
+bool hm_indexes_rebuild(struct hm_store *store, MDB_txn *txn, struct hm_types *types, bool *changed,
+                        struct hm_error *err) {
+    struct hm_buf now = {0}, before = {0}, wanted = {0};
+    struct hm_str stored = {0}, rest, line;
+    bool ok = true;
+    int rc = 0;
+    if (hm_meta_get(store, txn, "indexes", &stored)) hm_buf_str(&before, stored); // its page changes below
+    describe(types, &now);
+    *changed = !hm_str_eq(hm_buf_view(&before), hm_buf_view(&now));
+    if (!*changed) goto out;
+    rest = hm_buf_view(&before);
+    while (!rc && next_line(&rest, &line))
+        if (!has_line(hm_buf_view(&now), line)) rc = drop(store, txn, line);
+    for (size_t t = 0; t < hm_types_count(types) && ok && !rc; t++) {
+        const struct hm_type *type = hm_types_at(types, t);
+        for (unsigned i = 0; i < type->index_count && ok; i++) {
+            hm_buf_clear(&wanted);
+            put_line(type, &type->indexes[i], &wanted);
+            if (!has_line(hm_buf_view(&before), hm_buf_view(&wanted))) ok = build(store, txn, type, &type->indexes[i], err);
+        }
+    }
+    if (ok && !rc) rc = hm_meta_put(store, txn, "indexes", hm_buf_view(&now));
+out:
+    hm_buf_free(&now);
+    hm_buf_free(&before);
+    hm_buf_free(&wanted);
+    return ok && (!rc || hm_mdb_fail(err, rc, store->dir, "rebuild indexes"));
+}
+
+static bool try_types(struct hm_store *store, struct hm_types *types, bool *changed, struct hm_error *err) {
+    MDB_txn *txn = NULL;
+    bool ok = false;
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (!rc) rc = hm_meta_put(store, txn, "types", hm_types_json(types));
+    if (rc) {
+        hm_mdb_fail(err, rc, store->dir, "store the types");
+        goto out;
+    }
+    if (!hm_indexes_rebuild(store, txn, types, changed, err)) goto out;
+    rc = mdb_txn_commit(txn);
+    txn = NULL;
+    ok = !rc || hm_mdb_fail(err, rc, store->dir, "store the types");
+out:
+    if (txn) mdb_txn_abort(txn);
+    return ok;
+}
+
+bool hm_store_set_types(struct hm_store *store, struct hm_types *types, struct hm_error *err) {
+    struct hm_error why = {0};
+    bool changed = false;
+    if (store->read_only) return hm_fail(err, HM_INTERNAL, "%s is open read-only", store->dir);
+    assert(!store->write);
+    while (!try_types(store, types, &changed, &why)) {
+        bool full = why.code == HM_TOO_LARGE && strncmp(why.message, "map full", 8) == 0;
+        if (full && hm_store_grow(store, &why)) continue;
+        if (err) *err = why;
+        return false;
+    }
+    // Calls that ran before may hold ranges of keys that are made differently now: see check_seen in write.c.
+    if (changed) store->types_seq = store->seq;
+    pthread_mutex_lock(&store->types_lock);
+    struct hm_types *old = store->types;
+    store->types = hm_types_ref(types);
+    pthread_mutex_unlock(&store->types_lock);
+    hm_types_unref(old);
+    return true;
+}

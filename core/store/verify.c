@@ -1,0 +1,206 @@
+// Reads everything and believes nothing: the chain of the change log, every record against the entry that wrote it, every
+// index and member key against the records, both ways. On a snapshot, any thread; the map cannot grow meanwhile.
+#include "store/internal.h"
+#include <stdlib.h>
+
+struct verify {
+    struct hm_store *store;
+    struct hm_read *read;
+    struct hm_types *types;
+    struct hm_error *err;
+    uint64_t idx_expected, mem_expected;
+};
+
+#define fault(v, ...) hm_fail((v)->err, HM_INTERNAL, __VA_ARGS__)
+
+static bool lookup(struct verify *v, MDB_dbi dbi, struct hm_str key, struct hm_str *out) {
+    MDB_val k = hm_val(key), value;
+    if (mdb_get(v->read->txn, dbi, &k, &value) != 0) return false;
+    if (out) *out = hm_val_str(value);
+    return true;
+}
+
+static bool check_chain(struct verify *v, uint64_t *checked) {
+    MDB_cursor *cursor = NULL;
+    MDB_val k, value;
+    uint8_t hash[HM_HASH] = {0}, next[HM_HASH], expected[8];
+    uint64_t seq = 0;
+    struct hm_entry e;
+    struct hm_str head;
+    bool ok = true;
+    int rc = mdb_cursor_open(v->read->txn, v->store->log, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &value, MDB_FIRST);
+    for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &value, MDB_NEXT)) {
+        unsigned long long at = ++seq;
+        hm_log_key(seq, expected);
+        struct hm_str bytes = hm_val_str(value);
+        if (k.mv_size != 8 || memcmp(k.mv_data, expected, 8) != 0) {
+            ok = fault(v, "change %llu is missing from the change log", at);
+        } else if (bytes.len < HM_HASH) {
+            ok = fault(v, "change %llu is cut short", at);
+        } else {
+            struct hm_str entry = {bytes.ptr, bytes.len - HM_HASH};
+            hm_chain(hash, entry, next);
+            if (memcmp(next, bytes.ptr + entry.len, HM_HASH) != 0) {
+                ok = fault(v, "change %llu is not what was written: its hash does not follow from the one before", at);
+            } else if (!hm_entry_decode(entry, &e) || e.change.seq != seq || e.change.commit > seq) {
+                ok = fault(v, "change %llu cannot be read", at);
+            }
+            memcpy(hash, next, HM_HASH);
+        }
+        if (ok) *checked = seq;
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    if (ok && rc != MDB_NOTFOUND) return hm_mdb_fail(v->err, rc, v->store->dir, "read the change log");
+    if (!ok) return false;
+    if (!hm_meta_get(v->store, v->read->txn, "head", &head) || head.len != 8 + HM_HASH)
+        return fault(v, "the head of the change log is missing");
+    struct hm_reader in = hm_reader_of(head);
+    if (hm_get_u64(&in) != seq || memcmp(head.ptr + 8, hash, HM_HASH) != 0)
+        return fault(v, "the change log does not end where it was said to end (change %llu)", (unsigned long long)seq);
+    return true;
+}
+
+static bool check_index_keys(struct verify *v, const struct hm_type *type, const struct hm_record *r) {
+    struct hm_buf keys = {0};
+    bool ok = true;
+    for (unsigned i = 0; i < type->index_count && ok; i++) {
+        struct hm_str rest, key;
+        hm_buf_clear(&keys);
+        ok = hm_index_keys(type, &type->indexes[i], r, &keys, v->err);
+        rest = hm_buf_view(&keys);
+        while (ok && hm_packed_next(&rest, &key)) {
+            v->idx_expected++;
+            if (!lookup(v, v->store->idx, key, NULL))
+                ok = fault(v, "index %s of type %s lacks an entry of the record written by change %llu",
+                           type->indexes[i].name, type->name, (unsigned long long)r->version);
+        }
+    }
+    hm_buf_free(&keys);
+    return ok;
+}
+
+static int by_text(const void *a, const void *b) {
+    return hm_str_cmp(*(const struct hm_str *)a, *(const struct hm_str *)b);
+}
+
+static bool check_members(struct verify *v, const struct hm_record *r) {
+    struct hm_str rest = r->members, item, list[HM_MEMBERS_MAX];
+    struct hm_buf key = {0};
+    size_t count = 0;
+    bool ok = true;
+    while (count < HM_MEMBERS_MAX && hm_packed_next(&rest, &item))
+        list[count++] = item;
+    qsort(list, count, sizeof *list, by_text);
+    for (size_t i = 0; i < count && ok; i++) {
+        if (i && hm_str_eq(list[i], list[i - 1])) continue;
+        hm_buf_clear(&key);
+        hm_member_key(list[i], r->type, r->id, &key);
+        v->mem_expected++;
+        if (!lookup(v, v->store->mem, hm_buf_view(&key), NULL))
+            ok = fault(v, "a member of the record of type %.*s written by change %llu is missing from the member index",
+                       (int)r->type.len, r->type.ptr, (unsigned long long)r->version);
+    }
+    hm_buf_free(&key);
+    return ok && (rest.len == 0 || fault(v, "a record of type %.*s has an unreadable list of members", (int)r->type.len,
+                                         r->type.ptr));
+}
+
+// The record must be what the change of its version wrote, byte by byte.
+static bool check_origin(struct verify *v, const struct hm_record *r) {
+    uint8_t key[8];
+    struct hm_str value;
+    struct hm_entry e;
+    hm_log_key(r->version, key);
+    if (!lookup(v, v->store->log, (struct hm_str){(const char *)key, 8}, &value) || value.len < HM_HASH ||
+        !hm_entry_decode((struct hm_str){value.ptr, value.len - HM_HASH}, &e) || e.change.action == HM_DELETED ||
+        !hm_str_eq(e.change.type, r->type) || !hm_str_eq(e.change.id, r->id) || !hm_str_eq(e.change.json, r->json) ||
+        !hm_str_eq(e.change.audience, r->audience) || !hm_str_eq(e.members, r->members) ||
+        !hm_str_eq(e.sealed, r->sealed))
+        return fault(v, "a record of type %.*s is not as change %llu wrote it", (int)r->type.len, r->type.ptr,
+                     (unsigned long long)r->version);
+    return true;
+}
+
+static bool check_record(struct verify *v, struct hm_str key, struct hm_str value) {
+    struct hm_record r;
+    struct hm_json json, data;
+    struct hm_buf expected = {0};
+    const char *zero = memchr(key.ptr, 0, key.len);
+    int type_len = zero ? (int)(zero - key.ptr) : 0;
+    if (!hm_record_decode(value, &r)) return fault(v, "a record of type %.*s cannot be read", type_len, key.ptr);
+    hm_record_key(r.type, r.id, &expected);
+    bool same = hm_str_eq(key, hm_buf_view(&expected)) && r.id.len <= HM_ID_MAX;
+    hm_buf_free(&expected);
+    if (!same) return fault(v, "a record of type %.*s lies under another key", type_len, key.ptr);
+    if (!hm_json_parse(r.json, &json, NULL) || !hm_json_get(json, "data", &data) || data.kind != HM_JSON_OBJECT ||
+        data.raw.ptr != r.data.ptr || data.raw.len != r.data.len)
+        return fault(v, "a record of type %.*s holds no valid JSON", type_len, key.ptr);
+    if (!check_origin(v, &r)) return false;
+    const struct hm_type *type = hm_types_find(v->types, r.type);
+    return (!type || check_index_keys(v, type, &r)) && check_members(v, &r);
+}
+
+// More keys than the records have: find the first that no record has.
+static bool find_stray_index_key(struct verify *v) {
+    MDB_cursor *cursor = NULL;
+    MDB_val k, value;
+    struct hm_buf keys = {0}, name = {0};
+    bool ok = true;
+    int rc = mdb_cursor_open(v->read->txn, v->store->idx, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &value, MDB_FIRST);
+    for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &value, MDB_NEXT)) {
+        struct hm_str key = hm_val_str(k), item, rest;
+        struct hm_record r;
+        hm_buf_clear(&name);
+        hm_buf_clear(&keys);
+        hm_buf_str(&name, key);
+        size_t type_len = name.data ? strlen(name.data) : 0; // up to the zero byte behind the type
+        const char *index_name = type_len < key.len ? name.data + type_len + 1 : "";
+        const struct hm_type *type = hm_types_find(v->types, (struct hm_str){key.ptr, type_len});
+        const struct hm_index *index = type ? hm_type_index(type, hm_str_of(index_name)) : NULL;
+        bool found = false;
+        if (index && hm_read_get(v->read, hm_str_of(type->name), hm_index_key_id(key), &r, NULL) &&
+            hm_index_keys(type, index, &r, &keys, NULL)) {
+            rest = hm_buf_view(&keys);
+            while (!found && hm_packed_next(&rest, &item))
+                found = hm_str_eq(item, key);
+        }
+        if (!found) ok = fault(v, "index %s of type %s has an entry that no record has", index_name, name.data);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&keys);
+    hm_buf_free(&name);
+    return ok && fault(v, "the indexes have a different number of entries than the records");
+}
+
+static bool check_records(struct verify *v) {
+    MDB_cursor *cursor = NULL;
+    MDB_val k, value;
+    MDB_stat idx, mem;
+    bool ok = true;
+    int rc = mdb_cursor_open(v->read->txn, v->store->rec, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &value, MDB_FIRST);
+    for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &value, MDB_NEXT))
+        ok = check_record(v, hm_val_str(k), hm_val_str(value));
+    if (cursor) mdb_cursor_close(cursor);
+    if (!ok) return false;
+    if (rc == MDB_NOTFOUND) rc = mdb_stat(v->read->txn, v->store->idx, &idx);
+    if (!rc) rc = mdb_stat(v->read->txn, v->store->mem, &mem);
+    if (rc) return hm_mdb_fail(v->err, rc, v->store->dir, "read");
+    if (idx.ms_entries != v->idx_expected) return find_stray_index_key(v);
+    if (mem.ms_entries != v->mem_expected) return fault(v, "the member index has an entry that no record has");
+    return true;
+}
+
+bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error *err) {
+    struct verify v = {.store = store, .err = err};
+    uint64_t count = 0;
+    if (!hm_read_begin(store, &v.read, err)) return false;
+    v.types = hm_store_types(store);
+    bool ok = check_chain(&v, &count) && check_records(&v);
+    hm_types_unref(v.types);
+    hm_read_end(v.read);
+    if (checked) *checked = count;
+    return ok;
+}

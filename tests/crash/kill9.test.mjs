@@ -1,0 +1,87 @@
+// kill -9 under write load, twenty times: every acknowledged write is there after the restart, the change log verifies,
+// and a client resumes its feed without gap or repetition.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import test from 'node:test';
+import { promisify } from 'node:util';
+import { bin, Client, Server, sleep, slow } from '../protocol/harness.mjs';
+import { probe } from '../protocol/probe.mjs';
+
+const ROUNDS = Number(process.env.HAMROH_CRASH_ROUNDS ?? 20);
+const WRITERS = 8;
+const IN_FLIGHT = 8; // of each writer
+
+test('what was acknowledged survives kill -9 at any moment', { timeout: 600000 * slow }, async () => {
+  const server = await Server.start();
+  try {
+    const place = await server.institution('crash');
+    await place.deploy('service', 'probe', probe);
+    await place.account('writer', ['student']);
+    const acknowledged = new Map(); // text -> id
+    let number = 0;
+
+    const reader = await place.client('writer');
+    await reader.open_feed({ types: ['probe'] });
+    const { token } = reader;
+
+    for (let round = 0; round < ROUNDS; round++) {
+      const writers = [];
+      for (let i = 0; i < WRITERS; i++) {
+        const client = await Client.open(server.url);
+        await client.call('session.resume', { token });
+        writers.push(client);
+      }
+      let dead = false;
+      const stream = async (client) => {
+        while (!dead) {
+          const text = `write ${number++}`;
+          const made = await client.call('probe.put', { text }).catch(() => null);
+          if (made) acknowledged.set(text, made.id);
+        }
+      };
+      const streams = Promise.all(writers.flatMap((client) => Array.from({ length: IN_FLIGHT }, () => stream(client))));
+      await sleep(20 + ((round * 37) % 300)); // another moment each time
+      const before = acknowledged.size;
+      await server.kill();
+      dead = true;
+      await streams;
+      writers.forEach((c) => c.close());
+      await reader.closed;
+      assert.ok(acknowledged.size >= before);
+
+      const verified = await promisify(execFile)(bin, ['verify', '--data', server.data]).catch((error) => error);
+      assert.ok(!(verified instanceof Error), `round ${round}: verify: ${verified.stdout}${verified.stderr}`);
+
+      await server.serve();
+      reader.url = server.url;
+      const opened = await reader.resume();
+      assert.equal(opened.recovered, true, `round ${round}: the feed could not be resumed`);
+      const texts = [...acknowledged].slice(-400); // the latest are the ones at risk; all are looked at below
+      await Promise.all(
+        texts.map(async ([text, id]) => {
+          const read = await reader.call('record.get', { type: 'probe', id });
+          assert.equal(read.data.text, text);
+        }),
+      );
+      // The feed has caught up when a change made now has come.
+      const mark = await reader.call('probe.put', { text: `mark ${round}` });
+      await reader.event(`mark ${round}`, (e) => e.id === mark.id, 30000 * slow);
+    }
+
+    assert.ok(acknowledged.size > ROUNDS * 20, `only ${acknowledged.size} writes in all`);
+    const { count } = await reader.call('record.count', { type: 'probe' });
+    const created = reader.feed.filter((e) => e.action === 'created');
+    assert.equal(created.length, count, 'the feed had another number of records than the store');
+    assert.equal(new Set(created.map((e) => e.id)).size, created.length, 'something came twice');
+    const ids = new Set(created.map((e) => e.id));
+    for (const [text, id] of acknowledged) assert.ok(ids.has(id), `${text} was acknowledged and is lost`);
+    const seqs = reader.feed.map((e) => e.seq);
+    for (let i = 1; i < seqs.length; i++) assert.ok(seqs[i] > seqs[i - 1], 'out of order');
+    reader.close();
+    await server.stop();
+  } catch (error) {
+    console.error(`--- log of the server ---\n${server.log.slice(-8000)}`);
+    await server.kill().catch(() => {});
+    throw error;
+  }
+});

@@ -1,0 +1,479 @@
+// The feed over a real store: who is told what, and that replay and live events join without gap or
+// repetition.
+#include "base/json.h"
+#include "net/feed.h"
+#include "net/out.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define QUEUE_MAX 40
+
+struct owner { // a client
+    struct world *world;
+    struct hm_sub *sub;
+    struct hm_session *session;
+    struct hm_queue queue;
+    struct hm_buf seen; // "seq:action " of each event it took
+    uint64_t last;
+    unsigned resyncs;
+};
+struct world {
+    char dir[64];
+    struct hm_store *store;
+    struct hm_feed *feed;
+    struct ev_loop *loop;
+    uint64_t told; // the listener's border: changes after it are committed and not told yet
+};
+
+static struct hm_store *the_store(void *arg, const char *institution) {
+    (void)institution;
+    return ((struct world *)arg)->store;
+}
+
+static uint64_t the_told(void *arg, const char *institution) {
+    (void)institution;
+    return ((struct world *)arg)->told;
+}
+
+static void deliver(void *arg, struct hm_out *frame) {
+    struct owner *owner = arg;
+    if (!frame->seq) owner->resyncs++;
+    hm_queue_push(&owner->queue, frame);
+}
+
+static void drop(void *arg) {
+    hm_queue_drop_events(&((struct owner *)arg)->queue);
+}
+static void closed(void *arg) {
+    ((struct owner *)arg)->sub = NULL;
+}
+
+// The client takes up to `most` frames.
+static void take(struct owner *owner, size_t most) {
+    struct hm_out *frame;
+    while (most-- && (frame = hm_queue_pop(&owner->queue))) {
+        if (frame->seq) {
+            struct hm_json message, params, value;
+            char action[20];
+            assert_true(hm_json_parse(hm_out_text(frame), &message, NULL));
+            assert_true(hm_json_get(message, "params", &params));
+            assert_true(hm_json_get_text(params, "action", action, sizeof action));
+            assert_int_equal(hm_json_get(params, "record", &value), strcmp(action, "deleted") != 0);
+            assert_true(frame->seq > owner->last); // never twice, always in order
+            owner->last = frame->seq;
+            hm_buf_printf(&owner->seen, "%llu:%s ", (unsigned long long)frame->seq, action);
+            if (owner->sub) hm_sub_sent(owner->sub, frame);
+        }
+        hm_out_unref(frame);
+    }
+}
+
+static struct owner *owner_new(struct world *world, const char *person, const char *principal) {
+    struct owner *owner = hm_alloc(sizeof *owner);
+    struct hm_str names[] = {hm_str_of(principal), HM_LIT("institution")};
+    owner->world = world;
+    owner->session = hm_alloc(sizeof *owner->session);
+    owner->session->refs = 1;
+    snprintf(owner->session->institution, sizeof owner->session->institution, "home");
+    snprintf(owner->session->person, sizeof owner->session->person, "%s", person);
+    owner->session->principals = hm_principals_new(names, 2);
+    return owner;
+}
+
+static void owner_free(struct owner *owner) {
+    hm_sub_close(owner->sub);
+    hm_queue_clear(&owner->queue);
+    hm_buf_free(&owner->seen);
+    hm_session_unref(owner->session);
+    free(owner);
+}
+
+static bool open_feed(struct owner *owner, const char *format, ...) {
+    struct hm_buf params = {0}, result = {0};
+    struct hm_json value, recovered;
+    struct hm_error err = {0};
+    char text[300];
+    bool yes = false;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    hm_buf_text(&params, text);
+    assert_true(hm_json_parse(hm_buf_view(&params), &value, NULL));
+    hm_sub_close(owner->sub);
+    bool ok = hm_feed_open(owner->world->feed, owner->session, owner, value, &result, &owner->sub, &err);
+    if (!ok) fail_msg("%s", err.message);
+    assert_true(hm_json_parse(hm_buf_view(&result), &value, NULL));
+    assert_true(hm_json_get(value, "recovered", &recovered) && hm_json_bool(recovered, &yes));
+    hm_sub_start(owner->sub);
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    return yes;
+}
+
+static bool open_after(struct owner *owner, uint64_t seq) {
+    return open_feed(owner, "{\"after\":{\"epoch\":\"%s\",\"seq\":%llu}}",
+                     hm_store_epoch(owner->world->store), (unsigned long long)seq);
+}
+
+// ---- writing ----------------------------------------------------------------------------------------
+
+static void pack(struct hm_buf *out, const char *principal) {
+    size_t len = strlen(principal);
+    hm_buf_char(out, (char)(len & 0xff));
+    hm_buf_char(out, (char)(len >> 8));
+    hm_buf_text(out, principal);
+}
+
+static void commit(struct world *world, const char *type, const char *id, const char *principal) {
+    struct hm_buf audience = {0};
+    struct hm_error err = {0};
+    struct hm_write *write = NULL;
+    if (principal) pack(&audience, principal);
+    struct hm_intent intent = {.remove = !principal,
+                               .type = hm_str_of(type),
+                               .id = hm_str_of(id),
+                               .expect = HM_ANY_VERSION,
+                               .data = HM_LIT("{\"a\":1}"),
+                               .audience = hm_buf_view(&audience)};
+    struct hm_commit call = {.from_core = true,
+                             .intents = &intent,
+                             .intent_count = 1,
+                             .by = HM_LIT("p1"),
+                             .method = HM_LIT("test.write"),
+                             .now_ms = 1000};
+    bool ok = hm_write_begin(world->store, &write, &err) && hm_write_apply(write, &call, &err);
+    if (!ok || call.code) fail_msg("%s%s", err.message, call.error.message);
+    if (!hm_write_commit(write, NULL, NULL, &err)) fail_msg("%s", err.message);
+    hm_buf_free(&audience);
+}
+
+static bool tell_one(void *arg, const struct hm_change *change) {
+    struct world *world = arg;
+    world->told = change->seq;
+    hm_feed_change(world->feed, "home", change);
+    return true;
+}
+
+// Tells the listener of everything committed, as the engine does after the answers.
+static void tell(struct world *world) {
+    struct hm_read *read = NULL;
+    struct hm_error err = {0};
+    assert_true(hm_read_begin(world->store, &read, &err));
+    assert_true(hm_log_read(read, world->told, tell_one, world, &err));
+    hm_read_end(read);
+}
+
+static uint64_t committed(struct world *world) {
+    struct hm_read *read = NULL;
+    assert_true(hm_read_begin(world->store, &read, NULL));
+    uint64_t seq = hm_read_seq(read);
+    hm_read_end(read);
+    return seq;
+}
+
+static void turn(struct world *world) {
+    ev_run(world->loop, EVRUN_NOWAIT);
+}
+
+// ---- set-up -----------------------------------------------------------------------------------------
+
+static int set_up(void **state) {
+    static const uint8_t key[32] = {7};
+    struct world *world = hm_alloc(sizeof *world);
+    struct hm_store_options options = {.master_key = key};
+    struct hm_error err = {0};
+    struct hm_types *types = NULL;
+    snprintf(world->dir, sizeof world->dir, "/tmp/hm-feed-XXXXXX");
+    assert_non_null(mkdtemp(world->dir));
+    if (!hm_store_open(world->dir, &options, &world->store, &err)) fail_msg("%s", err.message);
+    if (!hm_types_parse(HM_LIT("[{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[]}]"), &types, &err))
+        fail_msg("%s", err.message);
+    if (!hm_store_set_types(world->store, types, &err)) fail_msg("%s", err.message);
+    hm_types_unref(types);
+    world->loop = ev_loop_new(0);
+    struct hm_feed_ops ops = {the_store, the_told, deliver, drop, closed, world};
+    world->feed = hm_feed_new(world->loop, &ops, QUEUE_MAX);
+    world->told = committed(world);
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct world *world = *state;
+    char command[100];
+    hm_feed_free(world->feed);
+    ev_loop_destroy(world->loop);
+    hm_store_close(world->store);
+    snprintf(command, sizeof command, "rm -rf '%s'", world->dir);
+    assert_int_equal(system(command), 0);
+    free(world);
+    return 0;
+}
+
+// ---- tests ------------------------------------------------------------------------------------------
+
+static void a_change_reaches_those_it_is_for_and_nobody_else(void **state) {
+    struct world *world = *state;
+    struct owner *lead = owner_new(world, "p1", "role:coordinator"),
+                 *student = owner_new(world, "p2", "role:student");
+    open_feed(lead, "{}");
+    open_feed(student, "{}");
+    commit(world, "note", "a", "role:coordinator");
+    commit(world, "note", "b", "institution");
+    commit(world, "note", "c", "person:p9");
+    tell(world);
+    assert_int_equal(lead->queue.count, 2);
+    assert_int_equal(student->queue.count, 1);
+    owner_free(lead);
+    owner_free(student);
+}
+
+static void all_receivers_share_one_encoding_and_two_shared_principals_give_one_event(void **state) {
+    struct world *world = *state;
+    struct owner *one = owner_new(world, "p1", "role:student"), *two = owner_new(world, "p2", "role:student");
+    struct hm_buf audience = {0};
+    open_feed(one, "{}");
+    open_feed(two, "{}");
+    pack(&audience, "institution");
+    pack(&audience, "role:student");
+    struct hm_change change = {.seq = ++world->told,
+                               .action = HM_CREATED,
+                               .type = HM_LIT("note"),
+                               .id = HM_LIT("x"),
+                               .audience = hm_buf_view(&audience),
+                               .json = HM_LIT("{}")};
+    hm_feed_change(world->feed, "home", &change);
+    assert_int_equal(one->queue.count, 1);
+    assert_int_equal(two->queue.count, 1);
+    assert_ptr_equal(hm_queue_first(&one->queue), hm_queue_first(&two->queue));
+    hm_buf_free(&audience);
+    owner_free(one);
+    owner_free(two);
+}
+
+static void who_loses_sight_of_a_record_is_told_that_it_is_gone(void **state) {
+    struct world *world = *state;
+    struct owner *student = owner_new(world, "p2", "role:student");
+    commit(world, "note", "a", "role:student");
+    tell(world);
+    open_feed(student, "{}");
+    commit(world, "note", "a", "role:coordinator");
+    commit(world, "note", "a", "role:student");
+    commit(world, "note", "a", NULL);
+    tell(world);
+    take(student, 10);
+    char expected[80];
+    unsigned long long seq = world->told;
+    snprintf(expected, sizeof expected, "%llu:deleted %llu:updated %llu:deleted ", seq - 2, seq - 1, seq);
+    assert_string_equal(student->seen.data, expected);
+    owner_free(student);
+}
+
+static void hidden_types_never_come_whatever_their_audience(void **state) {
+    struct world *world = *state;
+    struct owner *anyone = owner_new(world, "p1", "role:administrator");
+    uint64_t before = world->told;
+    open_feed(anyone, "{}");
+    commit(world, "session", "0123", "institution");
+    tell(world);
+    assert_int_equal(anyone->queue.count, 0);
+    assert_true(open_after(anyone, before));
+    assert_int_equal(anyone->queue.count, 0);
+    owner_free(anyone);
+}
+
+static void new_principals_count_from_the_next_change_on(void **state) {
+    struct world *world = *state;
+    struct owner *mentee = owner_new(world, "p1", "role:student");
+    open_feed(mentee, "{}");
+    commit(world, "note", "a", "pair:1");
+    tell(world);
+    struct hm_str names[] = {HM_LIT("pair:1"), HM_LIT("person:p1")};
+    struct hm_principals *old = mentee->session->principals;
+    mentee->session->principals = hm_principals_new(names, 2);
+    hm_sub_reindex(mentee->sub);
+    hm_principals_unref(old);
+    commit(world, "note", "b", "pair:1");
+    commit(world, "note", "c", "institution"); // no longer one of the principals
+    tell(world);
+    assert_int_equal(mentee->queue.count, 1);
+    owner_free(mentee);
+}
+
+static void what_was_committed_and_not_yet_told_comes_once(void **state) {
+    struct world *world = *state;
+    struct owner *one = owner_new(world, "p1", "role:student");
+    uint64_t start = world->told;
+    commit(world, "note", "a", "institution");
+    tell(world);
+    commit(world, "note", "b", "institution"); // a list read now has it, the listener has not
+    assert_true(open_after(one, start + 2));
+    tell(world);
+    assert_int_equal(one->queue.count, 0);
+    commit(world, "note", "c", "institution");
+    tell(world);
+    assert_int_equal(one->queue.count, 1);
+    hm_sub_close(one->sub);
+    assert_false(open_after(one, committed(world) + 1)); // nobody has seen that
+    owner_free(one);
+}
+
+static void a_long_replay_is_done_in_slices_that_wait_for_the_client(void **state) {
+    struct world *world = *state;
+    struct owner *one = owner_new(world, "p1", "role:student"),
+                 *other = owner_new(world, "p2", "role:student");
+    uint64_t start = world->told;
+    open_feed(other, "{\"types\":[\"nothing\"]}");
+    for (int i = 0; i < 700; i++) {
+        commit(world, "note", i % 7 ? "theirs" : "ours", i % 7 ? "person:p9" : "institution");
+        if (i % 90 == 0) tell(world);
+    }
+    tell(world);
+    assert_true(open_after(one, start));
+    assert_in_range(one->queue.count, 1, QUEUE_MAX / 2);
+    for (int i = 0; i < 300 && one->last < start + 694; i++) {
+        turn(world);
+        assert_in_range(one->queue.count, 0, QUEUE_MAX / 2);
+        take(one, 3);
+    }
+    assert_int_equal(one->resyncs, 0);
+    commit(world, "note", "live", "institution");
+    turn(world);
+    tell(world);
+    take(one, 10);
+    assert_int_equal(one->last, world->told);
+    owner_free(one);
+    owner_free(other);
+}
+
+static void a_client_that_does_not_read_is_told_to_resume_and_then_gets_the_rest(void **state) {
+    struct world *world = *state;
+    struct owner *one = owner_new(world, "p1", "role:student");
+    open_feed(one, "{}");
+    for (int i = 0; i < 10; i++)
+        commit(world, "note", "a", "institution");
+    tell(world);
+    take(one, 4);
+    uint64_t last = one->last;
+    for (int i = 0; i < QUEUE_MAX + 20; i++)
+        commit(world, "note", "a", "institution");
+    tell(world);
+    assert_int_equal(one->resyncs, 1);
+    assert_null(one->sub);
+    assert_int_equal(one->queue.count, 1); // the notice alone: its events were dropped
+    char expected[40];
+    snprintf(expected, sizeof expected, "\"seq\":%llu", (unsigned long long)last);
+    struct hm_str notice = hm_out_text(hm_queue_first(&one->queue));
+    assert_non_null(memmem(notice.ptr, notice.len, expected, strlen(expected)));
+    take(one, 1);
+    assert_true(open_after(one, last));
+    for (int i = 0; i < 200 && one->last < world->told; i++) {
+        turn(world);
+        take(one, 5);
+    }
+    assert_int_equal(one->last, world->told);
+    owner_free(one);
+}
+
+// Commits, tells, turns of the loop, readings and broken connections in any order: the client's sequence is
+// exactly the log's, each once and in order (`take` checks the order).
+static void in_whatever_order_things_happen_nothing_is_missed_and_nothing_comes_twice(void **state) {
+    struct world *world = *state;
+    srand(20261);
+    struct owner *one = owner_new(world, "p1", "role:student");
+    uint64_t start = world->told;
+    open_feed(one, "{}");
+    unsigned events = 0;
+    uint64_t last_for_us = start;
+    for (int step = 0; step < 4000; step++) {
+        switch (rand() % 8) {
+        case 0:
+        case 1:
+            commit(world, "note", "a", "institution");
+            last_for_us = committed(world);
+            events++;
+            break;
+        case 2:
+            commit(world, "note", "b", "person:p9");
+            break;
+        case 3:
+            tell(world);
+            break;
+        case 4:
+            turn(world);
+            break;
+        case 5:
+        case 6:
+            take(one, (size_t)(rand() % 6));
+            break;
+        default:
+            if (rand() % 4) break;
+            hm_sub_close(one->sub); // the connection breaks: what is queued is lost with it
+            hm_queue_clear(&one->queue);
+            if (rand() % 2) tell(world);
+            assert_true(open_after(one, one->last ? one->last : start));
+        }
+        if (!one->sub) { // told to resume
+            take(one, SIZE_MAX);
+            assert_true(open_after(one, one->last ? one->last : start));
+        }
+    }
+    tell(world);
+    for (int i = 0; i < 1000 && one->last < last_for_us; i++) {
+        turn(world);
+        take(one, 10);
+    }
+    assert_int_equal(one->last, last_for_us);
+    unsigned seen = 0;
+    for (size_t i = 0; i < one->seen.len; i++)
+        seen += one->seen.data[i] == ' ';
+    assert_int_equal(seen, events);
+    owner_free(one);
+}
+
+static void frames_have_the_header_that_their_length_needs(void **state) {
+    (void)state;
+    static const size_t lengths[] = {0, 1, 125, 126, 65535, 65536, 1u << 20};
+    char *text = calloc(1, 1u << 20);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]}, 0);
+        const unsigned char *h = (const unsigned char *)out->frame;
+        uint64_t len = h[1];
+        size_t more = h[1] == 126 ? 2 : h[1] == 127 ? 8 : 0;
+        if (more) len = 0;
+        for (size_t k = 0; k < more; k++)
+            len = len << 8 | h[2 + k];
+        assert_int_equal(h[0], 0x81);
+        assert_int_equal(out->head, 2 + more);
+        assert_int_equal(len, lengths[i]);
+        hm_out_unref(out);
+    }
+    free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_change_reaches_those_it_is_for_and_nobody_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            all_receivers_share_one_encoding_and_two_shared_principals_give_one_event, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_loses_sight_of_a_record_is_told_that_it_is_gone, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(hidden_types_never_come_whatever_their_audience, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(new_principals_count_from_the_next_change_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_committed_and_not_yet_told_comes_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_replay_is_done_in_slices_that_wait_for_the_client, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_client_that_does_not_read_is_told_to_resume_and_then_gets_the_rest,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            in_whatever_order_things_happen_nothing_is_missed_and_nothing_comes_twice, set_up, tear_down),
+        cmocka_unit_test(frames_have_the_header_that_their_length_needs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
