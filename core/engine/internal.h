@@ -82,6 +82,7 @@ struct hm_engine {
     unsigned threads; // of backups that run, under post_lock
     pthread_cond_t thread_ended;
     int64_t next_sweep_us;
+    unsigned unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
     size_t seeds_left;
 };
@@ -435,6 +436,7 @@ void hm_job_progress(struct job *job, double part, struct hm_str note);
 void hm_job_tick(struct institution *inst, uint64_t now_us);
 void hm_job_lost(struct job *job); // its worker is gone
 void hm_job_recover(struct institution *inst);
+void hm_job_drain(struct institution *inst); // ends what runs, so that the server may stop
 void hm_job_close(struct institution *inst);
 bool hm_job_live(struct institution *inst, struct hm_str id, double *progress, char *note, size_t cap);
 

@@ -22,18 +22,24 @@ static inline void fx_open(struct fx *f, size_t map_bytes) {
     struct hm_store_options o = {.map_bytes = map_bytes, .master_key = f->key};
     if (!hm_store_open(f->dir, &o, &f->store, &f->err)) fail_msg("open: %s", f->err.message);
 }
-static inline void fx_new(struct fx *f, const char *types, size_t map_bytes) {
+// A folder for a store that is not made yet.
+static inline void fx_folder(struct fx *f) {
     memset(f, 0, sizeof *f);
     snprintf(f->root, sizeof f->root, "/tmp/hamroh-store-XXXXXX");
     assert_non_null(mkdtemp(f->root));
     snprintf(f->dir, sizeof f->dir, "%s/school", f->root);
     memset(f->key, 7, sizeof f->key);
-    fx_open(f, map_bytes);
-    if (!types) return;
+}
+static inline void fx_declare(struct fx *f, const char *json) {
     struct hm_types *t = NULL;
-    if (!hm_types_parse(S(types), &t, &f->err)) fail_msg("types: %s", f->err.message);
+    if (!hm_types_parse(S(json), &t, &f->err)) fail_msg("types: %s", f->err.message);
     if (!hm_store_set_types(f->store, t, &f->err)) fail_msg("set_types: %s", f->err.message);
     hm_types_unref(t);
+}
+static inline void fx_new(struct fx *f, const char *types, size_t map_bytes) {
+    fx_folder(f);
+    fx_open(f, map_bytes);
+    if (types) fx_declare(f, types);
 }
 static inline void fx_free(struct fx *f) {
     char command[128];
