@@ -55,6 +55,7 @@ static void call_free(struct call *call) {
     hm_session_unref(call->session);
     hm_caller_unref(call->caller);
     free(call->caller_json);
+    if (call->core) explicit_bzero(call->params_text, strlen(call->params_text)); // it may hold a password
     free(call->params_text);
     free(call->method);
     free(call);

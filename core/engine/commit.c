@@ -114,6 +114,12 @@ void hm_item_audits(struct commit_item *item, struct call *call) {
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item)) {
     struct committer *c = &item->institution->committer;
     item->done = done;
+    if (!c->started) { // the engine is closing, and the thread has done its last batch
+        hm_fail(&item->error, HM_UNAVAILABLE, "the server is shutting down");
+        done(item);
+        hm_item_free(item);
+        return;
+    }
     item->commit.intents = item->intents;
     item->commit.intent_count = item->intent_count;
     item->next = NULL;

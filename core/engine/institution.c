@@ -121,7 +121,7 @@ out:
 // The engine has stopped the commit thread and run what it posted before.
 void hm_inst_free(struct institution *inst) {
     struct proc *proc, *next;
-    if (inst->trial) hm_trial_end(inst->trial);
+    if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
     DL_FOREACH_SAFE(inst->procs, proc, next) {
         proc->holds = 0;
         hm_proc_end(proc);
@@ -164,10 +164,12 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     inst->generation++;
     inst->start_failures = 0;
     hm_buf_clear(&inst->refusal);
-    proc->generation = inst->generation;
-    proc->role = PROC_ORDINARY;
-    proc->state = PROC_READY;
-    proc->idle_since_us = hm_mono_us();
+    if (proc) { // else a fresh one is started
+        proc->generation = inst->generation;
+        proc->role = PROC_ORDINARY;
+        proc->state = PROC_READY;
+        proc->idle_since_us = hm_mono_us();
+    }
     hm_log(HM_INFO, "catalogue.active", "\"institution\":\"%s\",\"generation\":%u,\"methods\":%u", inst->id, inst->generation,
            HASH_COUNT(cat->methods));
     hm_call_resolve_waiting(inst);
@@ -280,7 +282,7 @@ void hm_inst_lost(struct proc *proc, bool early) {
 
 static void start_one(struct institution *inst) {
     struct hm_error err = {0};
-    if (hm_mono_us() < inst->start_not_before_us || inst->engine->draining) return;
+    if (hm_mono_us() < inst->start_not_before_us) return;
     if (hm_proc_start(inst, PROC_ORDINARY, hm_watch_candidates(inst), false, &err)) return;
     hm_log(HM_ERROR, "worker.no_start", "\"institution\":\"%s\",\"line\":%d", inst->id, err.line);
     back_off(inst);

@@ -389,16 +389,18 @@ bool hm_frame_result(struct hm_str payload, struct hm_types *types, struct parse
 // ---- trials: candidates tried in a worker of their own ---------------------------------------------------------------------
 struct trial {
     struct institution *institution;
-    struct proc *proc;
+    struct proc *proc;           // NULL once it is gone
     struct catalogue *catalogue; // after READY
+    unsigned busy;               // commit items under way that name it; then the loss of its worker waits
     void *arg;
-    // READY: go on with hm_trial_types or hm_trial_end. Refused: errors is a JSON array.
     void (*ready)(struct trial *trial);
+    void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
+    // It did not load, or its worker died. errors: JSON array. Ends the trial.
     void (*refused)(struct trial *trial, struct hm_str errors);
-    void (*typed)(struct trial *trial, bool ok, const struct hm_error *err);
 };
-struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, void *arg, struct hm_error *err);
-void hm_trial_types(struct trial *trial);           // puts its types in force, then typed
+// candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
+struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
+void hm_trial_types(struct trial *trial);           // puts its types in force
 void hm_trial_adopt(struct trial *trial);           // its worker serves from now on; frees the trial
 void hm_trial_end(struct trial *trial);             // stops its worker, frees the trial
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat);
@@ -450,6 +452,9 @@ void hm_watch_close(struct hm_engine *engine);
 void hm_watch_tick(struct hm_engine *engine);
 // Candidates for ordinary starts of this institution (JSON array), or empty.
 struct hm_str hm_watch_candidates(struct institution *inst);
+
+// Checks roles (JSON array of texts); empty is fine. The error says which is unknown.
+bool hm_roles_valid(struct hm_json roles, struct hm_error *err);
 
 // ---- helpers shared by methods ----------------------------------------------------------------------------------------------------
 // A record's data parsed; false when absent. Read must be open.

@@ -1,13 +1,19 @@
 // HTTP/1.1: static files, POST /rpc, health, metrics and the catalogue. Loop thread only. What always holds:
-// a request is answered once, from its own buffers, in writable callbacks; a POST whose call is still running
-// has its answer swallowed when the client goes away.
+// a connection serves one request, is answered once, from its own buffers, in writable callbacks, and then
+// closes; a POST whose call is still running has its answer swallowed when the client goes away.
+//
+// Why one request: what follows a request in the same packet is kept by libwebsockets 4.1.6 in a list, and a
+// POST that it reads from there gets its own head as body and then loops for ever in lws_http_action, or is
+// freed twice when a callback ends it. With one request a connection nothing is ever read from that list. The
+// web client is a handful of files.
 #include "base/log.h"
 #include "net/inside.h"
 #include <assert.h>
 #include <stdlib.h>
 
 #define CHUNK (64u << 10) // bytes of a body sent in one writable callback
-#define SEND_S 30         // time for the client to take one chunk
+#define NO_STORE "Cache-Control: no-store\r\n"
+#define SEND_S 30 // time for the client to take one chunk
 
 struct http {
     enum hm_kind kind;
@@ -18,7 +24,7 @@ struct http {
     struct hm_buf in;         // body of the request
     struct hm_buf out;        // head and body of the response
     size_t sent;
-    bool posting, called, answered, close_after;
+    bool bad_token, called, answered;
 };
 
 // ---- responses ----------------------------------------------------------------------------------
@@ -69,12 +75,11 @@ static void put_head(struct hm_buf *out, struct lws *wsi, unsigned status, const
                      "Referrer-Policy: no-referrer\r\n"
                      "Permissions-Policy: camera=(), microphone=(), geolocation=(), payment=(), usb=()\r\n"
                      "Cross-Origin-Opener-Policy: same-origin\r\n"
-                     "Cross-Origin-Resource-Policy: same-origin\r\n");
+                     "Cross-Origin-Resource-Policy: same-origin\r\n"
+                     "Connection: close\r\n");
     hm_buf_text(out, more);
     hm_buf_text(out, "\r\n");
 }
-
-#define NO_STORE "Cache-Control: no-store\r\n"
 
 static int respond(struct http *http, unsigned status, const char *type, struct hm_str body,
                    const char *more) {
@@ -92,17 +97,9 @@ static int respond_text(struct http *http, unsigned status, const char *text) {
     return respond(http, status, "text/plain; charset=utf-8", hm_str_of(text), NO_STORE);
 }
 
-// The rest of a request that is refused is not read: the connection closes behind the answer.
-static int respond_last(struct http *http, unsigned status, const char *text) {
-    http->close_after = true;
-    return respond(http, status, "text/plain; charset=utf-8", hm_str_of(text),
-                   NO_STORE "Connection: close\r\n");
-}
-
 int hm_http_refuse(struct lws *wsi, unsigned status, const char *text) {
     struct hm_buf out = {0};
-    const char *more = status == 426 ? NO_STORE "Connection: close\r\nSec-WebSocket-Version: 13\r\n"
-                                     : NO_STORE "Connection: close\r\n";
+    const char *more = status == 426 ? NO_STORE "Sec-WebSocket-Version: 13\r\n" : NO_STORE;
     put_head(&out, wsi, status, "text/plain; charset=utf-8", strlen(text), more);
     hm_buf_text(&out, text);
     lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP_HEADERS);
@@ -120,14 +117,10 @@ static int on_writable(struct http *http) {
         http->sent += now;
         http->net->counts.bytes_out += now;
     }
-    if (http->sent < http->out.len) {
-        lws_set_timeout(http->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SEND_S);
-        lws_callback_on_writable(http->wsi);
-        return 0;
-    }
-    struct lws *wsi = http->wsi;
-    if (http->close_after) return -1;
-    return lws_http_transaction_completed(wsi) ? -1 : 0;
+    if (http->sent == http->out.len && !lws_partial_buffered(http->wsi)) return -1; // done: it closes
+    lws_set_timeout(http->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SEND_S);
+    lws_callback_on_writable(http->wsi);
+    return 0;
 }
 
 // ---- POST /rpc ----------------------------------------------------------------------------------
@@ -159,53 +152,50 @@ static void respond_rpc_error(struct http *http, unsigned status, enum hm_code c
     hm_buf_free(&text);
 }
 
-// False: a token was given and is not (or no longer) good; it has been answered.
-static bool find_session(struct http *http) {
+// Reads the token now, since the headers may be gone when the body is complete.
+static void find_session(struct http *http) {
     char header[HM_TOKEN_MAX + 16];
     int n = lws_hdr_copy(http->wsi, header, sizeof header, WSI_TOKEN_HTTP_AUTHORIZATION);
-    if (n == 0) return true;
+    if (n == 0) return;
     if (n > 7 && strncasecmp(header, "Bearer ", 7) == 0) {
         const char *token = header + 7 + strspn(header + 7, " ");
         http->caller->session = hm_engine_session(http->net->engine, hm_str_of(token));
     }
-    if (!http->caller->session)
-        respond_rpc_error(http, 401, HM_UNAUTHENTICATED, NO_STORE "WWW-Authenticate: Bearer\r\n");
-    return http->caller->session != NULL;
+    http->bad_token = !http->caller->session;
 }
 
 static int start_post(struct http *http) {
     char length[24];
     if (!hm_ws_same_origin(http->wsi))
-        return respond_last(http, 403, "pages of another origin may not call\n");
+        return hm_http_refuse(http->wsi, 403, "pages of another origin may not call\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
-        return respond_last(http, 411, "Content-Length is needed\n");
+        return hm_http_refuse(http->wsi, 411, "Content-Length is needed\n");
     if (strtoull(length, NULL, 10) > http->net->settings->message_bytes)
-        return respond_last(http, 413, "the request is too large\n");
+        return hm_http_refuse(http->wsi, 413, "the request is too large\n");
     char address[64] = "";
     lws_get_peer_simple(http->wsi, address, sizeof address);
     http->caller = hm_caller_new();
     snprintf(http->caller->address, sizeof http->caller->address, "%s", address);
     http->caller->loopback = hm_address_is_loopback(address);
-    http->posting = true;
-    // Read now, since the headers may be gone when the body is complete. A bad token is answered behind the
-    // body.
     find_session(http);
     return 0;
 }
 
 static int on_body(struct http *http, const void *in, size_t len) {
-    if (!http->posting || http->answered) return 0;
+    if (!http->caller || http->called) return -1;
     if (http->in.len + len > http->net->settings->message_bytes) return -1;
     hm_buf_add(&http->in, in, len);
     return 0;
 }
 
 static int on_body_complete(struct http *http) {
-    if (!http->posting || http->answered) return 0;
-    if (http->called) // the next request came before the answer to this one: such a client gets no more
-        return -1;
+    if (!http->caller || http->called) return -1; // something came behind the body
     http->called = true;
     http->net->counts.messages_in++;
+    if (http->bad_token) {
+        respond_rpc_error(http, 401, HM_UNAUTHENTICATED, NO_STORE "WWW-Authenticate: Bearer\r\n");
+        return 0;
+    }
     http->peer = hm_rpc_peer_new(&rpc_ops, http);
     if (!hm_rpc_take(http->peer, hm_buf_view(&http->in))) respond_rpc_error(http, 200, HM_PARSE, NO_STORE);
     return 0;
@@ -297,9 +287,9 @@ static int on_request(struct http *http, struct hm_str path) {
     http->net->counts.http++;
     if (lws_hdr_total_length(http->wsi, WSI_TOKEN_POST_URI) > 0 && hm_str_eq(path, HM_LIT("/rpc")))
         return start_post(http);
-    if (!read) return respond_last(http, 405, "method not allowed\n");
+    if (!read) return hm_http_refuse(http->wsi, 405, "method not allowed\n");
     if (lws_hdr_total_length(http->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
-        return respond_last(http, 400, "a body is not wanted here\n");
+        return hm_http_refuse(http->wsi, 400, "a body is not wanted here\n");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         if (hm_str_eq(path, hm_str_of(pages[i].path))) return pages[i].get(http);
     return get_file(http, path);
@@ -332,8 +322,7 @@ int hm_http_callback(struct hm_net *net, struct lws *wsi, enum lws_callback_reas
     assert(!http || http->kind == HM_KIND_HTTP);
     switch (reason) {
     case LWS_CALLBACK_HTTP:
-        http_free(http); // of the request before on the same connection
-        return begin(net, wsi, in, len);
+        return http ? -1 : begin(net, wsi, in, len);
     case LWS_CALLBACK_HTTP_BODY:
         return http ? on_body(http, in, len) : 0;
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:

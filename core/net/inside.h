@@ -1,4 +1,4 @@
-// What the files of this room share: the net itself, connections, and who is signed in on which. Loop thread
+// What the files of this room share: the net itself, connections, and who is signed in where. Loop thread
 // only.
 #pragma once
 #include "net/feed.h"

@@ -49,7 +49,9 @@ void hm_principals_unref(struct hm_principals *p) {
     free(p);
 }
 
-size_t hm_principals_count(const struct hm_principals *p) { return p->count; }
+size_t hm_principals_count(const struct hm_principals *p) {
+    return p->count;
+}
 
 struct hm_str hm_principals_at(const struct hm_principals *p, size_t i) {
     assert(i < p->count);

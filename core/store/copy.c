@@ -1,6 +1,6 @@
-// Backups: both environments copied while serving, with a manifest written last, so that a copy without a manifest is
-// none. Restoring checks every byte before the new folder appears under its name. Any thread but one that has an hm_write
-// open; the map cannot grow during a copy.
+// Backups: both environments copied while serving, with a manifest written last, so that a copy without a
+// manifest is none. Restoring checks every byte before the new folder appears under its name. Any thread but
+// one that has an hm_write open; the map cannot grow during a copy.
 #include "store/internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@ static const char *const parts[] = {"data", "keyring"};
 #define PARTS 2
 #define ROOM ((size_t)1 << 20)
 
-struct head {                // what meta says about the end of the change log
+struct head { // what meta says about the end of the change log
     char epoch[37];
     uint64_t seq;
     uint8_t hash[HM_HASH];
@@ -127,7 +127,8 @@ out:
     return ok;
 }
 
-// ---- backup -------------------------------------------------------------------------------------------------------------
+// ---- backup
+// -------------------------------------------------------------------------------------------------------------
 
 static bool copy_environments(struct hm_store *store, const char *dir, struct hm_error *err) {
     char *data = hm_path(dir, "data"), *keyring = hm_path(dir, "keyring");
@@ -200,7 +201,8 @@ bool hm_store_backup(struct hm_store *store, const char *dir, struct hm_error *e
     return ok;
 }
 
-// ---- restore ------------------------------------------------------------------------------------------------------------
+// ---- restore
+// ------------------------------------------------------------------------------------------------------------
 
 struct manifest {
     struct head head;
@@ -210,8 +212,8 @@ struct manifest {
 static bool hex_to(const char *text, uint8_t out[HM_HASH]) {
     size_t len = 0;
     const char *end = NULL;
-    return strlen(text) == 2 * HM_HASH && sodium_hex2bin(out, HM_HASH, text, 2 * HM_HASH, NULL, &len, &end) == 0 &&
-           len == HM_HASH;
+    return strlen(text) == 2 * HM_HASH &&
+           sodium_hex2bin(out, HM_HASH, text, 2 * HM_HASH, NULL, &len, &end) == 0 && len == HM_HASH;
 }
 
 static bool read_manifest(const char *dir, struct manifest *out, struct hm_error *err) {
@@ -223,11 +225,12 @@ static bool read_manifest(const char *dir, struct manifest *out, struct hm_error
     if (ok) {
         int n = sscanf(text.data,
                        "hamroh backup 1\nepoch %36[0-9a-f-]\nseq %" SCNu64 "\nhash %64[0-9a-f]\n"
-                       "file data/data.mdb %" SCNu64 " %64[0-9a-f]\nfile keyring/data.mdb %" SCNu64 " %64[0-9a-f]\n%n",
-                       out->head.epoch, &out->head.seq, hash, &out->sums[0].bytes, sums[0], &out->sums[1].bytes, sums[1],
-                       &end);
-        ok = n == 7 && (size_t)end == text.len && hex_to(hash, out->head.hash) && hex_to(sums[0], out->sums[0].hash) &&
-             hex_to(sums[1], out->sums[1].hash);
+                       "file data/data.mdb %" SCNu64 " %64[0-9a-f]\nfile keyring/data.mdb %" SCNu64
+                       " %64[0-9a-f]\n%n",
+                       out->head.epoch, &out->head.seq, hash, &out->sums[0].bytes, sums[0],
+                       &out->sums[1].bytes, sums[1], &end);
+        ok = n == 7 && (size_t)end == text.len && hex_to(hash, out->head.hash) &&
+             hex_to(sums[0], out->sums[0].hash) && hex_to(sums[1], out->sums[1].hash);
         if (!ok) hm_fail(err, HM_PARAMS, "%s is not the manifest of a backup", path);
     }
     hm_buf_free(&text);
@@ -235,12 +238,15 @@ static bool read_manifest(const char *dir, struct manifest *out, struct hm_error
     return ok;
 }
 
-static bool lay_part(const char *from, const char *to, size_t i, const struct sum *expected, struct hm_error *err) {
+static bool lay_part(const char *from, const char *to, size_t i, const struct sum *expected,
+                     struct hm_error *err) {
     struct sum sum;
-    char *source = part_file(from, parts[i]), *target = part_file(to, parts[i]), *folder = hm_path(to, parts[i]);
+    char *source = part_file(from, parts[i]), *target = part_file(to, parts[i]),
+         *folder = hm_path(to, parts[i]);
     bool ok = hm_make_dir(folder, err) && sum_file(source, target, &sum, err);
     if (ok && (sum.bytes != expected->bytes || memcmp(sum.hash, expected->hash, HM_HASH) != 0))
-        ok = hm_fail(err, HM_PARAMS, "%s is not the file that the manifest names: damaged or changed", source);
+        ok =
+            hm_fail(err, HM_PARAMS, "%s is not the file that the manifest names: damaged or changed", source);
     ok = ok && hm_sync_dir(folder, err);
     free(source);
     free(target);

@@ -1,14 +1,16 @@
-// New declarations: idx is brought in line with them in the transaction that puts them in force. Commit thread, between
-// batches.
+// New declarations: idx is brought in line with them in the transaction that puts them in force. Commit
+// thread, between batches.
 //
-// meta "indexes" says what idx holds, one line an index, those of the core's types included: what differs is dropped or
-// built, so a new version of the program that declares other indexes finds its own at the next start.
+// meta "indexes" says what idx holds, one line an index, those of the core's types included: what differs is
+// dropped or built, so a new version of the program that declares other indexes finds its own at the next
+// start.
 #include "store/internal.h"
 #include <assert.h>
 #include <stdlib.h>
 
 static void put_line(const struct hm_type *type, const struct hm_index *index, struct hm_buf *out) {
-    hm_buf_printf(out, "%s\t%s\t%c%c", type->name, index->name, index->unique ? 'u' : '-', index->multi ? 'm' : '-');
+    hm_buf_printf(out, "%s\t%s\t%c%c", type->name, index->name, index->unique ? 'u' : '-',
+                  index->multi ? 'm' : '-');
     for (unsigned i = 0; i < index->field_count; i++) {
         hm_buf_char(out, '\t');
         hm_json_put_str(out, hm_str_of(index->fields[i])); // a path may hold any character, a line feed too
@@ -63,8 +65,8 @@ static int drop(struct hm_store *store, MDB_txn *txn, struct hm_str line) {
 }
 
 // Puts the keys of one record; a unique index must not have another entry with the same values.
-static bool put_keys(struct hm_store *store, MDB_txn *txn, const struct hm_type *type, const struct hm_index *index,
-                     const struct hm_record *r, struct hm_error *err) {
+static bool put_keys(struct hm_store *store, MDB_txn *txn, const struct hm_type *type,
+                     const struct hm_index *index, const struct hm_record *r, struct hm_error *err) {
     struct hm_buf keys = {0};
     struct hm_str rest, key;
     MDB_cursor *cursor = NULL;
@@ -77,7 +79,8 @@ static bool put_keys(struct hm_store *store, MDB_txn *txn, const struct hm_type 
         if (index->unique && !null) {
             rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
             if (!rc && hm_str_starts(hm_val_str(k), prefix))
-                ok = hm_fail(err, HM_CONFLICT, "records of type %s that exist already break the unique index %s", type->name,
+                ok = hm_fail(err, HM_CONFLICT,
+                             "records of type %s that exist already break the unique index %s", type->name,
                              index->name);
             if (rc == MDB_NOTFOUND) rc = 0;
         }
@@ -90,8 +93,8 @@ static bool put_keys(struct hm_store *store, MDB_txn *txn, const struct hm_type 
     return ok && (!rc || hm_mdb_fail(err, rc, store->dir, "build an index"));
 }
 
-static bool build(struct hm_store *store, MDB_txn *txn, const struct hm_type *type, const struct hm_index *index,
-                  struct hm_error *err) {
+static bool build(struct hm_store *store, MDB_txn *txn, const struct hm_type *type,
+                  const struct hm_index *index, struct hm_error *err) {
     MDB_cursor *cursor = NULL;
     struct hm_buf prefix = {0};
     struct hm_record r;
@@ -132,7 +135,8 @@ bool hm_indexes_rebuild(struct hm_store *store, MDB_txn *txn, struct hm_types *t
         for (unsigned i = 0; i < type->index_count && ok; i++) {
             hm_buf_clear(&wanted);
             put_line(type, &type->indexes[i], &wanted);
-            if (!has_line(hm_buf_view(&before), hm_buf_view(&wanted))) ok = build(store, txn, type, &type->indexes[i], err);
+            if (!has_line(hm_buf_view(&before), hm_buf_view(&wanted)))
+                ok = build(store, txn, type, &type->indexes[i], err);
         }
     }
     if (ok && !rc) rc = hm_meta_put(store, txn, "indexes", hm_buf_view(&now));

@@ -1,7 +1,8 @@
 // What the files of this room share and nobody else includes (the fuzzer and the tests of this room may).
 //
-// Locks, always taken in this order: map_lock (shared by every read, exclusive while the map is moved), then pool_lock or
-// types_lock, each held for a few instructions. The keyring has a mutex of its own, taken with nothing behind it.
+// Locks, always taken in this order: map_lock (shared by every read, exclusive while the map is moved), then
+// pool_lock or types_lock, each held for a few instructions. The keyring has a mutex of its own, taken with
+// nothing behind it.
 #pragma once
 #include "base/id.h"
 #include "base/wire.h"
@@ -9,10 +10,10 @@
 #include <lmdb.h>
 #include <pthread.h>
 
-#define HM_KEY_MAX 511           // LMDB's limit as Debian builds it
-#define HM_HASH 32               // BLAKE2b-256
-#define HM_DATA_MAX (1u << 20)   // a record's data
-#define HM_MULTI_MAX 1000        // entries of one record in one multi index
+#define HM_KEY_MAX 511         // LMDB's limit as Debian builds it
+#define HM_HASH 32             // BLAKE2b-256
+#define HM_DATA_MAX (1u << 20) // a record's data
+#define HM_MULTI_MAX 1000      // entries of one record in one multi index
 #define HM_AUDIENCE_MAX 64
 #define HM_MEMBERS_MAX 1000
 #define HM_PRINCIPAL_MAX 200
@@ -29,25 +30,32 @@ static inline bool hm_str_starts(struct hm_str s, struct hm_str prefix) {
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
-// What LMDB or the system said, as an error for people: full map HM_TOO_LARGE, disk HM_UNAVAILABLE, else HM_INTERNAL.
+// What LMDB or the system said, as an error for people: full map HM_TOO_LARGE, disk HM_UNAVAILABLE, else
+// HM_INTERNAL.
 #define hm_mdb_fail(err, rc, dir, what) hm_mdb_fail_at((err), (rc), (dir), (what), __FILE__, __LINE__)
-bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file, int line);
+bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file,
+                    int line);
 
-// ---- keys (key.c) -------------------------------------------------------------------------------------------------
-void hm_index_prefix(const struct hm_type *type, const struct hm_index *index, struct hm_buf *out); // type \0 index \0
+// ---- keys (key.c)
+// -------------------------------------------------------------------------------------------------
+void hm_index_prefix(const struct hm_type *type, const struct hm_index *index,
+                     struct hm_buf *out); // type \0 index \0
 void hm_member_key(struct hm_str principal, struct hm_str type, struct hm_str id, struct hm_buf *out);
-void hm_key_successor(struct hm_buf *key);    // the smallest key behind all that begin with it
+void hm_key_successor(struct hm_buf *key);        // the smallest key behind all that begin with it
 struct hm_str hm_index_key_id(struct hm_str key); // the id at the end of an index or member key
-// As hm_index_keys; *null tells that a field is missing or null, so that a unique index does not bind this record.
-bool hm_index_keys_of(const struct hm_type *type, const struct hm_index *index, const struct hm_record *record,
-                      struct hm_buf *out, bool *null, struct hm_error *err);
+// As hm_index_keys; *null tells that a field is missing or null, so that a unique index does not bind this
+// record.
+bool hm_index_keys_of(const struct hm_type *type, const struct hm_index *index,
+                      const struct hm_record *record, struct hm_buf *out, bool *null, struct hm_error *err);
 
-// ---- stored forms (record.c) --------------------------------------------------------------------------------------
-// Builds the envelope from the other fields and `data`, appends it to out; *data_at is where data begins in it.
+// ---- stored forms (record.c)
+// -------------------------------------------------------------------------------------- Builds the envelope
+// from the other fields and `data`, appends it to out; *data_at is where data begins in it.
 void hm_envelope(const struct hm_record *r, struct hm_buf *out, size_t *data_at);
 void hm_record_encode(const struct hm_record *r, struct hm_buf *out); // r->data must lie in r->json
-bool hm_record_decode(struct hm_str bytes, struct hm_record *out);    // false: not a record; never reads past bytes
-struct hm_entry {                                                     // a change as the log has it
+bool hm_record_decode(struct hm_str bytes,
+                      struct hm_record *out); // false: not a record; never reads past bytes
+struct hm_entry {                             // a change as the log has it
     struct hm_change change;
     struct hm_str members, sealed;
 };
@@ -56,10 +64,12 @@ bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out);
 // next = BLAKE2b-256(previous || entry)
 void hm_chain(const uint8_t previous[HM_HASH], struct hm_str entry, uint8_t next[HM_HASH]);
 void hm_log_key(uint64_t seq, uint8_t key[8]);
-void hm_change_hide(const struct hm_types *types, struct hm_change *change); // nobody may see changes of hidden types
+void hm_change_hide(const struct hm_types *types,
+                    struct hm_change *change); // nobody may see changes of hidden types
 bool hm_sealed_find(struct hm_str sealed, struct hm_str field, struct hm_str *ciphertext);
 
-// ---- touched keys (touched.c): commit thread ------------------------------------------------------------------------
+// ---- touched keys (touched.c): commit thread
+// ------------------------------------------------------------------------
 struct hm_touch {
     const char *key;
     uint32_t len;
@@ -67,9 +77,9 @@ struct hm_touch {
 };
 struct hm_touched_batch {
     struct hm_touched_batch *older, *newer;
-    uint64_t last;           // seq of its last change
+    uint64_t last; // seq of its last change
     size_t count, bytes;
-    struct hm_touch keys[];  // sorted; their bytes follow
+    struct hm_touch keys[]; // sorted; their bytes follow
 };
 struct hm_touched_run {
     struct hm_touch *keys;
@@ -77,11 +87,12 @@ struct hm_touched_run {
 };
 struct hm_touched {
     struct hm_touched_batch *newest, *oldest;
-    uint64_t floor;          // of snapshots before this one nothing is known
-    size_t entries, bytes;   // of the committed batches
-    struct hm_touched_run runs[48]; // the open batch: sorted, each more than twice as long as the one behind it
+    uint64_t floor;        // of snapshots before this one nothing is known
+    size_t entries, bytes; // of the committed batches
+    struct hm_touched_run
+        runs[48]; // the open batch: sorted, each more than twice as long as the one behind it
     unsigned run_count;
-    struct hm_touch *call;   // the open call, unsorted
+    struct hm_touch *call; // the open call, unsorted
     size_t call_count, call_cap;
     struct hm_touched_chunk *chunks; // bytes of the open batch's keys
 };
@@ -95,29 +106,32 @@ void hm_touched_abort(struct hm_touched *t);
 bool hm_touched_since(const struct hm_touched *t, uint64_t snapshot, enum hm_space space, struct hm_str low,
                       struct hm_str high);
 
-// ---- keyring (keyring.c) --------------------------------------------------------------------------------------------
+// ---- keyring (keyring.c)
+// --------------------------------------------------------------------------------------------
 struct hm_keyring;
-struct hm_new_keys;          // keys made by an open batch, not yet stored
+struct hm_new_keys; // keys made by an open batch, not yet stored
 // Made when missing, unless `expected` (16 bytes, NULL = any) says that there was one.
 bool hm_keyring_open(const char *dir, const uint8_t master[32], const uint8_t *expected, uint8_t id[16],
                      struct hm_keyring **out, struct hm_error *err);
 void hm_keyring_close(struct hm_keyring *k);
 // The person's key; when there is none, a new one if new_keys is not NULL, else HM_NOT_FOUND.
-bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_keys **new_keys, uint8_t key[32],
-                    struct hm_error *err);
-bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys, struct hm_error *err); // durable when true
+bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_keys **new_keys,
+                    uint8_t key[32], struct hm_error *err);
+bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys,
+                      struct hm_error *err); // durable when true
 void hm_new_keys_free(struct hm_new_keys *keys);
 bool hm_keyring_copy(struct hm_keyring *k, const char *dir, struct hm_error *err);
-// Takes data apart: `out` gets it with the sealed fields replaced, `sealed` their ciphertexts. old: the record before, or
-// NULL.
-bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type, struct hm_str id,
-             struct hm_json data, const struct hm_record *old, struct hm_buf *out, struct hm_buf *sealed,
-             struct hm_error *err);
+// Takes data apart: `out` gets it with the sealed fields replaced, `sealed` their ciphertexts. old: the
+// record before, or NULL.
+bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type,
+             struct hm_str id, struct hm_json data, const struct hm_record *old, struct hm_buf *out,
+             struct hm_buf *sealed, struct hm_error *err);
 
-// ---- the store ------------------------------------------------------------------------------------------------------
+// ---- the store
+// ------------------------------------------------------------------------------------------------------
 struct hm_read {
     struct hm_store *store;
-    struct hm_read *next;    // in the pool
+    struct hm_read *next; // in the pool
     MDB_txn *txn;
     bool seq_known;
     uint64_t seq;
@@ -131,18 +145,19 @@ struct hm_store {
     char epoch[37];
     pthread_rwlock_t map_lock;
     pthread_mutex_t pool_lock;
-    struct hm_read *pool;    // reset transactions, each keeping its slot in the lock table
+    struct hm_read *pool; // reset transactions, each keeping its slot in the lock table
     pthread_mutex_t types_lock;
     struct hm_types *types;
     struct hm_keyring *keyring; // NULL when read_only
     // the commit thread's
-    uint64_t seq;            // last committed change
+    uint64_t seq; // last committed change
     uint8_t hash[HM_HASH];
     struct hm_touched touched;
-    uint64_t types_seq;      // index ranges read up to here may be of an index that has been rebuilt since
-    struct hm_write *write;  // the open one
+    uint64_t types_seq;     // index ranges read up to here may be of an index that has been rebuilt since
+    struct hm_write *write; // the open one
 };
-bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str *out); // false when absent
+bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
+                 struct hm_str *out); // false when absent
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
 struct hm_types *hm_types_core(void); // only the core's
 // Brings idx in line with what `types` declares. `text` gets the description of the indexes now in force.
@@ -152,4 +167,4 @@ size_t hm_types_count(const struct hm_types *types);
 const struct hm_type *hm_types_at(const struct hm_types *types, size_t i);
 bool hm_make_dir(const char *path, struct hm_error *err); // 0700; fine when there
 bool hm_sync_dir(const char *path, struct hm_error *err);
-char *hm_path(const char *dir, const char *name);         // dir/name, owned by the caller
+char *hm_path(const char *dir, const char *name); // dir/name, owned by the caller

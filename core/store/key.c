@@ -1,11 +1,14 @@
 // Database keys, and values put into them so that memcmp orders them as people expect:
 // null < false < true < numbers < strings < arrays and objects (these only by equality of their text).
-// No encoded value is the beginning of another one, so that a range over a prefix is exact. Pure functions, any thread.
+// No encoded value is the beginning of another one, so that a range over a prefix is exact. Pure functions,
+// any thread.
 //
-//   null 01 · false 02 · true 03 · number 04 + 8 bytes · string 05 + bytes + 00 01 · else 06 + 16 bytes of hash
+//   null 01 · false 02 · true 03 · number 04 + 8 bytes · string 05 + bytes + 00 01 · else 06 + 16 bytes of
+//   hash
 //
-// A zero byte in a string is 00 ff. A string too long for its part of the key is cut and ends with 00 02 + 16 bytes of
-// the hash of the whole: equality stays exact, and it sorts behind all shorter strings with that beginning.
+// A zero byte in a string is 00 ff. A string too long for its part of the key is cut and ends with 00 02 + 16
+// bytes of the hash of the whole: equality stays exact, and it sorts behind all shorter strings with that
+// beginning.
 #include "store/internal.h"
 #include <assert.h>
 #include <math.h>
@@ -154,8 +157,8 @@ static bool multi_keys(const struct hm_type *type, const struct hm_index *index,
     bool ok = true;
     if (!hm_json_path((struct hm_json){HM_JSON_OBJECT, r->data}, index->fields[0], &list)) goto out;
     if (hm_json_count(list) > HM_MULTI_MAX) {
-        ok = hm_fail(err, HM_TOO_LARGE, "record type %s: field %s has more than %d elements to index", type->name,
-                     index->fields[0], HM_MULTI_MAX);
+        ok = hm_fail(err, HM_TOO_LARGE, "record type %s: field %s has more than %d elements to index",
+                     type->name, index->fields[0], HM_MULTI_MAX);
         goto out;
     }
     bool array = list.kind == HM_JSON_ARRAY;
@@ -169,7 +172,8 @@ static bool multi_keys(const struct hm_type *type, const struct hm_index *index,
         put_value(&keys, item, room, false);
         hm_buf_add(&keys, "\0", 2);
         hm_buf_str(&keys, r->id);
-        sorted[count++] = (struct hm_str){(const char *)at, keys.len - at}; // an offset until keys stands still
+        sorted[count++] =
+            (struct hm_str){(const char *)at, keys.len - at}; // an offset until keys stands still
     }
     for (size_t i = 0; i < count; i++)
         sorted[i].ptr = keys.data + (size_t)sorted[i].ptr;
@@ -182,8 +186,8 @@ out:
     return ok;
 }
 
-bool hm_index_keys_of(const struct hm_type *type, const struct hm_index *index, const struct hm_record *record,
-                      struct hm_buf *out, bool *null, struct hm_error *err) {
+bool hm_index_keys_of(const struct hm_type *type, const struct hm_index *index,
+                      const struct hm_record *record, struct hm_buf *out, bool *null, struct hm_error *err) {
     *null = false;
     assert(record->id.len <= HM_ID_MAX);
     if (index->multi) return multi_keys(type, index, record, out, err);
@@ -207,7 +211,8 @@ bool hm_index_keys(const struct hm_type *type, const struct hm_index *index, con
     return hm_index_keys_of(type, index, record, out, &null, err);
 }
 
-// ---- ranges ---------------------------------------------------------------------------------------------------------
+// ---- ranges
+// ---------------------------------------------------------------------------------------------------------
 
 // A bound of a range over the ids of a type.
 static bool put_id_bound(struct hm_buf *out, struct hm_json v, const char *which, struct hm_error *err) {
@@ -215,11 +220,12 @@ static bool put_id_bound(struct hm_buf *out, struct hm_json v, const char *which
     bool ok = v.kind == HM_JSON_STRING && hm_json_string(v, &id) && id.len <= HM_ID_MAX;
     if (ok) hm_buf_str(out, hm_buf_view(&id));
     hm_buf_free(&id);
-    return ok || hm_fail(err, HM_PARAMS, "%s: without an index it must be an id (text of at most %d bytes)", which, HM_ID_MAX);
+    return ok || hm_fail(err, HM_PARAMS, "%s: without an index it must be an id (text of at most %d bytes)",
+                         which, HM_ID_MAX);
 }
 
-static bool put_bounds(const struct hm_type *type, const struct hm_index *index, struct hm_json from, struct hm_json to,
-                       struct hm_buf *low, struct hm_buf *high, struct hm_error *err) {
+static bool put_bounds(const struct hm_type *type, const struct hm_index *index, struct hm_json from,
+                       struct hm_json to, struct hm_buf *low, struct hm_buf *high, struct hm_error *err) {
     size_t room = index ? string_room(type, index) : 0;
     if (from.raw.len) {
         if (index) {
@@ -238,8 +244,8 @@ static bool put_bounds(const struct hm_type *type, const struct hm_index *index,
     return true;
 }
 
-bool hm_range_make(const struct hm_type *type, const struct hm_index *index, struct hm_json equals, struct hm_json from,
-                   struct hm_json to, struct hm_range *out, struct hm_error *err) {
+bool hm_range_make(const struct hm_type *type, const struct hm_index *index, struct hm_json equals,
+                   struct hm_json from, struct hm_json to, struct hm_range *out, struct hm_error *err) {
     struct hm_buf low = {0}, high = {0};
     bool ok = false, array = equals.raw.len && equals.kind == HM_JSON_ARRAY;
     size_t given = array ? hm_json_count(equals) : equals.raw.len ? 1 : 0;
@@ -251,7 +257,8 @@ bool hm_range_make(const struct hm_type *type, const struct hm_index *index, str
         goto out;
     }
     if ((from.raw.len || to.raw.len) && index && given == fields) {
-        hm_fail(err, HM_PARAMS, "from, to: index %s of type %s has no field left for them", index->name, type->name);
+        hm_fail(err, HM_PARAMS, "from, to: index %s of type %s has no field left for them", index->name,
+                type->name);
         goto out;
     }
     if (index) {

@@ -1,5 +1,6 @@
-// The keys of persons. Each is wrapped (XChaCha20-Poly1305) by the institution's key, and that by the server's key file;
-// wrapped they lie in the environment keyring/. Any thread: one mutex around everything here.
+// The keys of persons. Each is wrapped (XChaCha20-Poly1305) by the institution's key, and that by the
+// server's key file; wrapped they lie in the environment keyring/. Any thread: one mutex around everything
+// here.
 //
 //   i         -> 01, 16 bytes id, nonce, wrapped institution key
 //   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed
@@ -42,13 +43,13 @@ struct hm_new_keys {
 
 static void wrap(const uint8_t key[32], struct hm_str about, const uint8_t with[32], uint8_t out[WRAPPED]) {
     randombytes_buf(out, NONCE);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE, NULL, key, 32, (const uint8_t *)about.ptr, about.len, NULL,
-                                               out, with);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE, NULL, key, 32, (const uint8_t *)about.ptr,
+                                               about.len, NULL, out, with);
 }
 
 static bool unwrap(const uint8_t in[WRAPPED], struct hm_str about, const uint8_t with[32], uint8_t key[32]) {
-    return crypto_aead_xchacha20poly1305_ietf_decrypt(key, NULL, NULL, in + NONCE, 32 + TAG, (const uint8_t *)about.ptr,
-                                                      about.len, in, with) == 0;
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(key, NULL, NULL, in + NONCE, 32 + TAG,
+                                                      (const uint8_t *)about.ptr, about.len, in, with) == 0;
 }
 
 static struct hm_str person_key(struct hm_str person, char out[1 + HM_ID_MAX]) {
@@ -57,7 +58,8 @@ static struct hm_str person_key(struct hm_str person, char out[1 + HM_ID_MAX]) {
     return (struct hm_str){out, 1 + person.len};
 }
 
-// ---- opening --------------------------------------------------------------------------------------------------------
+// ---- opening
+// --------------------------------------------------------------------------------------------------------
 
 static int open_environment(struct hm_keyring *k) {
     MDB_envinfo info;
@@ -82,7 +84,8 @@ static int reopen(struct hm_keyring *k) {
     return open_environment(k);
 }
 
-static bool make_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32], struct hm_error *err) {
+static bool make_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32],
+                                 struct hm_error *err) {
     uint8_t value[1 + 16 + WRAPPED] = {KEY_HERE};
     randombytes_buf(value + 1, 16);
     randombytes_buf(k->institution, 32);
@@ -92,13 +95,14 @@ static bool make_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8
     return !rc || hm_mdb_fail(err, rc, k->dir, "write");
 }
 
-static bool load_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32], const uint8_t *expected,
-                                 uint8_t id[16], struct hm_error *err) {
+static bool load_institution_key(struct hm_keyring *k, MDB_txn *txn, const uint8_t master[32],
+                                 const uint8_t *expected, uint8_t id[16], struct hm_error *err) {
     MDB_val key = hm_val(HM_LIT("i")), val;
     int rc = mdb_get(txn, k->dbi, &key, &val);
     if (rc == MDB_NOTFOUND) {
         if (expected)
-            return hm_fail(err, HM_UNAVAILABLE, "%s is empty, but there are sealed records: restore the keyring", k->dir);
+            return hm_fail(err, HM_UNAVAILABLE,
+                           "%s is empty, but there are sealed records: restore the keyring", k->dir);
         if (!make_institution_key(k, txn, master, err)) return false;
         rc = mdb_get(txn, k->dbi, &key, &val);
     }
@@ -156,7 +160,8 @@ void hm_keyring_close(struct hm_keyring *k) {
     free(k);
 }
 
-// ---- keys of persons --------------------------------------------------------------------------------------------------
+// ---- keys of persons
+// --------------------------------------------------------------------------------------------------
 
 static bool stored_key(struct hm_keyring *k, struct hm_str person, uint8_t key[32], struct hm_error *err) {
     char name[1 + HM_ID_MAX];
@@ -184,11 +189,12 @@ static bool stored_key(struct hm_keyring *k, struct hm_str person, uint8_t key[3
     return ok;
 }
 
-bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_keys **new_keys, uint8_t key[32],
-                    struct hm_error *err) {
+bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_keys **new_keys,
+                    uint8_t key[32], struct hm_error *err) {
     struct hm_error why = {0};
     struct new_key *made = NULL;
-    if (!hm_id_valid(person)) return hm_fail(err, HM_PARAMS, "the person that sealed fields are about is not a valid id");
+    if (!hm_id_valid(person))
+        return hm_fail(err, HM_PARAMS, "the person that sealed fields are about is not a valid id");
     pthread_mutex_lock(&k->lock);
     bool ok = stored_key(k, person, key, &why);
     pthread_mutex_unlock(&k->lock);
@@ -228,7 +234,8 @@ static int put_new_keys(struct hm_keyring *k, MDB_txn *txn, struct hm_new_keys *
         struct hm_str about = person_key((struct hm_str){key->person, key->len}, name);
         wrap(key->key, about, k->institution, value + 1);
         MDB_val mk = hm_val(about), val = {sizeof value, value};
-        // Already there can only be the mark of a destruction since the key was made: it stays, the data stays sealed.
+        // Already there can only be the mark of a destruction since the key was made: it stays, the data
+        // stays sealed.
         int rc = mdb_put(txn, k->dbi, &mk, &val, MDB_NOOVERWRITE);
         if (rc && rc != MDB_KEYEXIST) return rc;
     }
@@ -242,7 +249,8 @@ static int grow(struct hm_keyring *k) {
 }
 
 // Runs one write transaction, growing the map as needed. k->lock is held, so no other transaction is open.
-static int write_keys(struct hm_keyring *k, int (*fn)(struct hm_keyring *k, MDB_txn *txn, void *arg), void *arg) {
+static int write_keys(struct hm_keyring *k, int (*fn)(struct hm_keyring *k, MDB_txn *txn, void *arg),
+                      void *arg) {
     for (;;) {
         MDB_txn *txn = NULL;
         int rc = k->env ? mdb_txn_begin(k->env, NULL, 0, &txn) : EIO; // EIO: it could not be opened again
@@ -257,7 +265,9 @@ static int write_keys(struct hm_keyring *k, int (*fn)(struct hm_keyring *k, MDB_
     }
 }
 
-static int put_new_keys_void(struct hm_keyring *k, MDB_txn *txn, void *keys) { return put_new_keys(k, txn, keys); }
+static int put_new_keys_void(struct hm_keyring *k, MDB_txn *txn, void *keys) {
+    return put_new_keys(k, txn, keys);
+}
 
 bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys, struct hm_error *err) {
     if (!keys || !keys->by_person) return true;
@@ -267,11 +277,13 @@ bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys, struct hm_
     return !rc || hm_mdb_fail(err, rc, k->dir, "write");
 }
 
-// ---- destruction ------------------------------------------------------------------------------------------------------
+// ---- destruction
+// ------------------------------------------------------------------------------------------------------
 
 static int put_mark(struct hm_keyring *k, MDB_txn *txn, void *person) {
     char name[1 + HM_ID_MAX];
-    static uint8_t value[KEY_RECORD] = {KEY_DESTROYED}; // as long as a key: the page's old bytes are overwritten in place
+    static uint8_t value[KEY_RECORD] = {
+        KEY_DESTROYED}; // as long as a key: the page's old bytes are overwritten in place
     MDB_val mk = hm_val(person_key(*(struct hm_str *)person, name)), val = {sizeof value, value};
     return mdb_put(txn, k->dbi, &mk, &val, 0);
 }
@@ -313,8 +325,9 @@ static bool wipe_pieces(uint8_t *bytes, size_t len, const uint8_t wrapped[WRAPPE
     return any;
 }
 
-// LMDB leaves what it freed, and the slack of its pages, as it was. Nothing that is in force holds these bytes any more
-// (the mark stands in their place), so they may be overwritten wherever they are found in the file.
+// LMDB leaves what it freed, and the slack of its pages, as it was. Nothing that is in force holds these
+// bytes any more (the mark stands in their place), so they may be overwritten wherever they are found in the
+// file.
 static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
     int fd = -1, rc = mdb_env_get_fd(k->env, &fd);
     uint8_t *bytes = rc ? NULL : hm_alloc(WIPE_CHUNK);
@@ -323,7 +336,8 @@ static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) rc = errno;
         if (n <= 0) break;
-        if (wipe_pieces(bytes, (size_t)n, wrapped) && pwrite(fd, bytes, (size_t)n, at) != n) rc = errno ? errno : EIO;
+        if (wipe_pieces(bytes, (size_t)n, wrapped) && pwrite(fd, bytes, (size_t)n, at) != n)
+            rc = errno ? errno : EIO;
         if (n <= PIECE) break;
         at += n - (PIECE - 1); // a piece may lie across two chunks
         if (n < WIPE_CHUNK) break;
@@ -336,7 +350,8 @@ static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
 static int destroy(struct hm_keyring *k, struct hm_str person) {
     uint8_t wrapped[WRAPPED];
     bool found = false;
-    // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin with none.
+    // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin
+    // with none.
     int rc = reopen(k);
     if (!rc) rc = wrapped_key(k, person, wrapped, &found);
     if (!rc) rc = write_keys(k, put_mark, &person);

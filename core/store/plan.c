@@ -1,17 +1,16 @@
-// From intents to the exact keys and bytes to write, with every check, before anything is written. Intents come from a
-// worker and are read as if an enemy had sent them. Commit thread only.
+// From intents to the exact keys and bytes to write, with every check, before anything is written. Intents
+// come from a worker and are read as if an enemy had sent them. Commit thread only.
 #include "store/write.h"
 #include <stdlib.h>
 
 // A refusal ends the planning of the call, not the batch.
-#define refuse(call, why, ...)                                                                                                \
-    ((call)->code = (why), hm_fail(&(call)->error, (why), __VA_ARGS__))
+#define refuse(call, why, ...) ((call)->code = (why), hm_fail(&(call)->error, (why), __VA_ARGS__))
 
 struct planning {
     struct hm_write *write;
     struct hm_commit *call;
-    struct hm_error *err;    // of the database; untouched by refusals
-    bool failed;             // the database failed
+    struct hm_error *err; // of the database; untouched by refusals
+    bool failed;          // the database failed
 };
 
 static struct hm_str view(const struct hm_write *w, struct hm_span span) {
@@ -24,7 +23,8 @@ static struct hm_span store_bytes(struct hm_write *w, struct hm_str bytes) {
     return span;
 }
 
-// ---- checks of form -----------------------------------------------------------------------------------------------------
+// ---- checks of form
+// -----------------------------------------------------------------------------------------------------
 
 static bool principal_valid(struct hm_str p) {
     if (p.len < 1 || p.len > HM_PRINCIPAL_MAX || !hm_utf8_valid(p)) return false;
@@ -42,7 +42,9 @@ static bool packed_valid(struct hm_str packed, size_t max) {
 }
 
 static bool type_writable(struct hm_commit *call, const struct hm_type *type, struct hm_str name) {
-    if (!type) return refuse(call, HM_PARAMS, "no record type \"%.*s\"", (int)(name.len > 64 ? 64 : name.len), name.ptr);
+    if (!type)
+        return refuse(call, HM_PARAMS, "no record type \"%.*s\"", (int)(name.len > 64 ? 64 : name.len),
+                      name.ptr);
     if (type->core && !call->from_core && strcmp(type->name, "invitation") != 0)
         return refuse(call, HM_FORBIDDEN, "records of type %s are written by the core only", type->name);
     return true;
@@ -54,14 +56,18 @@ static bool form_valid(struct hm_commit *call, const struct hm_intent *in, const
     if (!hm_id_valid(in->id)) return refuse(call, HM_PARAMS, "%s: not a valid record id", type->name);
     if (in->remove) return true;
     if (in->data.len > HM_DATA_MAX)
-        return refuse(call, HM_TOO_LARGE, "%s: data has %zu bytes, %u are allowed", type->name, in->data.len, HM_DATA_MAX);
-    if (!hm_json_parse(in->data, data, &why)) return refuse(call, HM_PARAMS, "%s: data: %s", type->name, why.message);
+        return refuse(call, HM_TOO_LARGE, "%s: data has %zu bytes, %u are allowed", type->name, in->data.len,
+                      HM_DATA_MAX);
+    if (!hm_json_parse(in->data, data, &why))
+        return refuse(call, HM_PARAMS, "%s: data: %s", type->name, why.message);
     if (data->kind != HM_JSON_OBJECT) return refuse(call, HM_PARAMS, "%s: data is not an object", type->name);
     if (!packed_valid(in->audience, HM_AUDIENCE_MAX))
-        return refuse(call, HM_PARAMS, "%s: audience must be up to %d texts of 1 to %d bytes without control characters",
+        return refuse(call, HM_PARAMS,
+                      "%s: audience must be up to %d texts of 1 to %d bytes without control characters",
                       type->name, HM_AUDIENCE_MAX, HM_PRINCIPAL_MAX);
     if (!packed_valid(in->members, HM_MEMBERS_MAX))
-        return refuse(call, HM_PARAMS, "%s: members must be up to %d texts of 1 to %d bytes without control characters",
+        return refuse(call, HM_PARAMS,
+                      "%s: members must be up to %d texts of 1 to %d bytes without control characters",
                       type->name, HM_MEMBERS_MAX, HM_PRINCIPAL_MAX);
     return true;
 }
@@ -87,18 +93,20 @@ static bool no_record_twice(struct hm_commit *call) {
     return ok;
 }
 
-// Whether the record is where the intent wants it. A record that was like this already when the method ran is no race:
-// running again would end the same.
+// Whether the record is where the intent wants it. A record that was like this already when the method ran is
+// no race: running again would end the same.
 static bool expectation_met(struct hm_commit *call, const struct hm_intent *in, const struct hm_type *type,
                             const struct hm_record *old) {
     uint64_t version = old ? old->version : 0;
     if (in->expect == HM_ANY_VERSION || in->expect == version) return true;
     call->duplicate = version <= call->snapshot || call->snapshot == 0;
-    if (in->expect == 0) return refuse(call, HM_CONFLICT, "a record of type %s with this id exists already", type->name);
+    if (in->expect == 0)
+        return refuse(call, HM_CONFLICT, "a record of type %s with this id exists already", type->name);
     return refuse(call, HM_CONFLICT, "a record of type %s is not at the expected version", type->name);
 }
 
-// ---- keys that come and go ------------------------------------------------------------------------------------------------
+// ---- keys that come and go
+// ------------------------------------------------------------------------------------------------
 
 static struct hm_key_op *new_op(struct hm_write *w) {
     if (w->op_count == w->op_cap) {
@@ -119,7 +127,8 @@ static void add_op(struct hm_write *w, bool add, struct hm_str key, const struct
 }
 
 // Two sorted packed lists: what is only in the first goes, what is only in the second comes.
-static void diff(struct hm_write *w, struct hm_str before, struct hm_str after, const struct hm_key_op *model) {
+static void diff(struct hm_write *w, struct hm_str before, struct hm_str after,
+                 const struct hm_key_op *model) {
     struct hm_str a, b;
     bool has_a = hm_packed_next(&before, &a), has_b = hm_packed_next(&after, &b);
     while (has_a || has_b) {
@@ -186,24 +195,27 @@ static void plan_members(struct hm_write *w, const struct hm_record *old, const 
     if (old && now && hm_str_eq(old->members, now->members)) return;
     if (old) member_keys(old, &before);
     if (now) member_keys(now, &after);
-    // A principal cannot hold a zero byte, so lists sorted by principal are sorted by key unless one principal is the
-    // beginning of another, and then too: the zero byte behind it is the smallest.
+    // A principal cannot hold a zero byte, so lists sorted by principal are sorted by key unless one
+    // principal is the beginning of another, and then too: the zero byte behind it is the smallest.
     diff(w, hm_buf_view(&before), hm_buf_view(&after), &(struct hm_key_op){.space = HM_SPACE_MEM});
     hm_buf_free(&before);
     hm_buf_free(&after);
 }
 
-// ---- one intent -----------------------------------------------------------------------------------------------------------
+// ---- one intent
+// -----------------------------------------------------------------------------------------------------------
 
-static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_plan *plan, const struct hm_record *old,
-                       const struct hm_record *now) {
+static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_plan *plan,
+                       const struct hm_record *old, const struct hm_record *now) {
     const struct hm_record *r = now ? now : old;
     struct hm_entry e = {.change = {.seq = plan->seq,
                                     .commit = w->seq + 1,
                                     .time_ms = call->now_ms,
                                     .by = call->by,
                                     .method = call->method,
-                                    .action = !now ? HM_DELETED : old ? HM_UPDATED : HM_CREATED,
+                                    .action = !now  ? HM_DELETED
+                                              : old ? HM_UPDATED
+                                                    : HM_CREATED,
                                     .type = r->type,
                                     .id = r->id,
                                     .audience = r->audience}};
@@ -218,8 +230,9 @@ static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_pla
     plan->entry = store_bytes(w, hm_buf_view(&w->scratch));
 }
 
-static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm_intent *in, const struct hm_type *type,
-                     struct hm_json data, const struct hm_record *old, struct hm_plan *plan) {
+static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm_intent *in,
+                     const struct hm_type *type, struct hm_json data, const struct hm_record *old,
+                     struct hm_plan *plan) {
     struct hm_buf sealed_data = {0}, json = {0};
     struct hm_error why = {0};
     size_t data_at = 0;
@@ -235,7 +248,8 @@ static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm
                             .data = data.raw};
     if (type->sealed_count) {
         hm_buf_clear(&w->sealed);
-        ok = hm_seal(w->store->keyring, &w->new_keys, type, in->id, data, old, &sealed_data, &w->sealed, &why);
+        ok =
+            hm_seal(w->store->keyring, &w->new_keys, type, in->id, data, old, &sealed_data, &w->sealed, &why);
         if (!ok) {
             refuse(call, why.code, "%s", why.message);
             goto out;
@@ -292,7 +306,8 @@ static bool plan_intent(struct planning *p, const struct hm_intent *in) {
     return true;
 }
 
-// ---- unique indexes, over the whole call ------------------------------------------------------------------------------------
+// ---- unique indexes, over the whole call
+// ------------------------------------------------------------------------------------
 
 struct unique_key {
     struct hm_str key;
@@ -305,13 +320,13 @@ static int by_key(const void *a, const void *b) {
 
 static bool duplicate(struct hm_commit *call, const struct hm_key_op *op) {
     call->duplicate = true;
-    return refuse(call, HM_CONFLICT, "another record has this value of the unique index %s of type %s", op->index->name,
-                  op->type->name);
+    return refuse(call, HM_CONFLICT, "another record has this value of the unique index %s of type %s",
+                  op->index->name, op->type->name);
 }
 
 // Is there an entry in the database with this beginning that the call does not itself remove?
-static int taken(struct hm_write *w, MDB_cursor *cursor, struct hm_str prefix, const struct unique_key *removed,
-                 size_t removed_count, bool *out) {
+static int taken(struct hm_write *w, MDB_cursor *cursor, struct hm_str prefix,
+                 const struct unique_key *removed, size_t removed_count, bool *out) {
     MDB_val k = hm_val(prefix), v;
     (void)w;
     *out = false;
@@ -374,7 +389,8 @@ static bool unique_holds(struct planning *p) {
 bool hm_plan_call(struct hm_write *w, struct hm_commit *call, struct hm_error *err) {
     struct planning p = {.write = w, .call = call, .err = err};
     if (!call->intent_count) return true;
-    if (call->by.len > HM_ID_MAX || call->method.len > 256 || !hm_utf8_valid(call->by) || !hm_utf8_valid(call->method)) {
+    if (call->by.len > HM_ID_MAX || call->method.len > 256 || !hm_utf8_valid(call->by) ||
+        !hm_utf8_valid(call->method)) {
         refuse(call, HM_PARAMS, "by, method: not texts of at most %d and 256 bytes", HM_ID_MAX);
         return true;
     }

@@ -1,7 +1,7 @@
 // Snapshots, look-ups and scans. Any thread; a snapshot belongs to the thread that began it until it ends it.
 //
-// A transaction that ended stays in a pool with its slot in the lock table, so that the next one costs a renew. While a
-// read is open it holds map_lock shared: the map does not move under the slices it gave out.
+// A transaction that ended stays in a pool with its slot in the lock table, so that the next one costs a
+// renew. While a read is open it holds map_lock shared: the map does not move under the slices it gave out.
 #include "base/log.h"
 #include "store/internal.h"
 #include <stdlib.h>
@@ -15,7 +15,8 @@ static bool follow_map(struct hm_store *store, struct hm_error *err) {
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += REMAP_WAIT_MS / 1000;
     if (pthread_rwlock_timedwrlock(&store->map_lock, &until) != 0)
-        return hm_fail(err, HM_UNAVAILABLE, "%s: the map has grown and another read keeps this process from following",
+        return hm_fail(err, HM_UNAVAILABLE,
+                       "%s: the map has grown and another read keeps this process from following",
                        store->dir);
     int rc = mdb_env_set_mapsize(store->env, 0);
     pthread_rwlock_unlock(&store->map_lock);
@@ -97,13 +98,15 @@ uint64_t hm_read_seq(const struct hm_read *read) {
     return r->seq;
 }
 
-static bool get_by_key(struct hm_store *store, MDB_txn *txn, struct hm_str key, struct hm_record *out, int *rc) {
+static bool get_by_key(struct hm_store *store, MDB_txn *txn, struct hm_str key, struct hm_record *out,
+                       int *rc) {
     MDB_val k = hm_val(key), v;
     *rc = mdb_get(txn, store->rec, &k, &v);
     return *rc == 0 && hm_record_decode(hm_val_str(v), out);
 }
 
-bool hm_read_get(struct hm_read *read, struct hm_str type, struct hm_str id, struct hm_record *out, struct hm_error *err) {
+bool hm_read_get(struct hm_read *read, struct hm_str type, struct hm_str id, struct hm_record *out,
+                 struct hm_error *err) {
     char key[HM_NAME_MAX + 1 + HM_ID_MAX];
     int rc;
     if (type.len > HM_NAME_MAX || id.len > HM_ID_MAX || !type.len || !id.len)
@@ -111,13 +114,16 @@ bool hm_read_get(struct hm_read *read, struct hm_str type, struct hm_str id, str
     memcpy(key, type.ptr, type.len);
     key[type.len] = 0;
     memcpy(key + type.len + 1, id.ptr, id.len);
-    if (get_by_key(read->store, read->txn, (struct hm_str){key, type.len + 1 + id.len}, out, &rc)) return true;
+    if (get_by_key(read->store, read->txn, (struct hm_str){key, type.len + 1 + id.len}, out, &rc))
+        return true;
     if (rc == MDB_NOTFOUND) return hm_fail(err, HM_NOT_FOUND, "no such record");
     if (rc) return hm_mdb_fail(err, rc, read->store->dir, "read");
-    return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", read->store->dir, (int)type.len, type.ptr);
+    return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", read->store->dir, (int)type.len,
+                   type.ptr);
 }
 
-// ---- scans ----------------------------------------------------------------------------------------------------------
+// ---- scans
+// ----------------------------------------------------------------------------------------------------------
 
 struct hm_scan {
     struct hm_read *read;
@@ -149,10 +155,11 @@ static int place(struct hm_scan *s, struct hm_str after, MDB_val *k) {
     return rc;
 }
 
-bool hm_scan_begin(struct hm_read *read, const struct hm_range *range, bool descending, struct hm_str after_key,
-                   struct hm_scan **out, struct hm_error *err) {
+bool hm_scan_begin(struct hm_read *read, const struct hm_range *range, bool descending,
+                   struct hm_str after_key, struct hm_scan **out, struct hm_error *err) {
     *out = NULL;
-    if (after_key.len > HM_KEY_MAX) return hm_fail(err, HM_PARAMS, "cursor: longer than %d bytes", HM_KEY_MAX);
+    if (after_key.len > HM_KEY_MAX)
+        return hm_fail(err, HM_PARAMS, "cursor: longer than %d bytes", HM_KEY_MAX);
     struct hm_scan *s = hm_alloc(sizeof *s);
     s->read = read;
     s->by_index = range->index != NULL;
@@ -210,14 +217,16 @@ bool hm_scan_next(struct hm_scan *scan, struct hm_record *out) {
     while (!scan->ended && step(scan)) {
         if (load(scan, out)) return true;
         // What cannot be read is left out, but not in silence.
-        hm_log(HM_ERROR, "store.damaged", "\"dir\":\"%s\",\"type\":\"%.*s\"", scan->read->store->dir, (int)scan->type_len,
-               scan->record_key.data);
+        hm_log(HM_ERROR, "store.damaged", "\"dir\":\"%s\",\"type\":\"%.*s\"", scan->read->store->dir,
+               (int)scan->type_len, scan->record_key.data);
     }
     scan->ended = true;
     return false;
 }
 
-struct hm_str hm_scan_key(const struct hm_scan *scan) { return scan->at; }
+struct hm_str hm_scan_key(const struct hm_scan *scan) {
+    return scan->at;
+}
 
 void hm_scan_end(struct hm_scan *scan) {
     if (!scan) return;
@@ -227,10 +236,11 @@ void hm_scan_end(struct hm_scan *scan) {
     free(scan);
 }
 
-// ---- memberships, log -------------------------------------------------------------------------------------------------
+// ---- memberships, log
+// -------------------------------------------------------------------------------------------------
 
-bool hm_read_memberships(struct hm_read *read, struct hm_str person, bool (*fn)(void *arg, struct hm_str principal),
-                         void *arg, struct hm_error *err) {
+bool hm_read_memberships(struct hm_read *read, struct hm_str person,
+                         bool (*fn)(void *arg, struct hm_str principal), void *arg, struct hm_error *err) {
     struct hm_buf prefix = {0}, principal = {0};
     MDB_cursor *cursor = NULL;
     MDB_val k, v;
@@ -258,8 +268,8 @@ out:
     return rc == 0 || rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, read->store->dir, "read members");
 }
 
-bool hm_log_read(struct hm_read *read, uint64_t after, bool (*fn)(void *arg, const struct hm_change *change), void *arg,
-                 struct hm_error *err) {
+bool hm_log_read(struct hm_read *read, uint64_t after, bool (*fn)(void *arg, const struct hm_change *change),
+                 void *arg, struct hm_error *err) {
     struct hm_store *store = read->store;
     MDB_cursor *cursor = NULL;
     MDB_val k, v;

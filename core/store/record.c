@@ -1,5 +1,5 @@
-// How records and changes lie in the database: a few little-endian fields, then the envelope as JSON that is sent as it
-// is. Reading them never parses JSON and never trusts a length. Pure functions, any thread.
+// How records and changes lie in the database: a few little-endian fields, then the envelope as JSON that is
+// sent as it is. Reading them never parses JSON and never trusts a length. Pure functions, any thread.
 #include "store/internal.h"
 #include <assert.h>
 #include <sodium.h>
@@ -13,8 +13,8 @@ void hm_envelope(const struct hm_record *r, struct hm_buf *out, size_t *data_at)
     hm_json_put_str(out, r->type);
     hm_buf_text(out, ",\"id\":");
     hm_json_put_str(out, r->id);
-    hm_buf_printf(out, ",\"version\":%llu,\"created\":%lld,\"updated\":%lld,\"by\":", (unsigned long long)r->version,
-                  (long long)r->created_ms, (long long)r->updated_ms);
+    hm_buf_printf(out, ",\"version\":%llu,\"created\":%lld,\"updated\":%lld,\"by\":",
+                  (unsigned long long)r->version, (long long)r->created_ms, (long long)r->updated_ms);
     if (r->by.len) {
         hm_json_put_str(out, r->by);
     } else {

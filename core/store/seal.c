@@ -1,5 +1,6 @@
-// Sealed fields of a record: taken out of its data when it is written, opened one by one when somebody may read them.
-// Ciphertext: nonce, then XChaCha20-Poly1305 of the JSON text; bound to type, id and field, so that it cannot be moved.
+// Sealed fields of a record: taken out of its data when it is written, opened one by one when somebody may
+// read them. Ciphertext: nonce, then XChaCha20-Poly1305 of the JSON text; bound to type, id and field, so
+// that it cannot be moved.
 #include "store/internal.h"
 #include <sodium.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@ static bool is_placeholder(struct hm_json v) {
 // Who the record is about; false when the path gives no text.
 static bool about_of(const struct hm_type *type, struct hm_str data, struct hm_buf *out) {
     struct hm_json v;
-    return hm_json_path((struct hm_json){HM_JSON_OBJECT, data}, type->about, &v) && v.kind == HM_JSON_STRING &&
-           hm_json_string(v, out) && out->len;
+    return hm_json_path((struct hm_json){HM_JSON_OBJECT, data}, type->about, &v) &&
+           v.kind == HM_JSON_STRING && hm_json_string(v, out) && out->len;
 }
 
 static void encrypt(const uint8_t key[32], struct hm_str about, struct hm_str text, struct hm_buf *out) {
@@ -55,10 +56,12 @@ static bool keep(struct sealing *s, struct hm_str field, struct hm_buf *sealed, 
     struct hm_buf before = {0};
     bool ok = s->old && hm_sealed_find(s->old->sealed, field, &old);
     if (!ok) {
-        hm_fail(err, HM_PARAMS, "%s: the field %.*s has no sealed value to keep", s->type->name, (int)field.len, field.ptr);
-    } else if (!about_of(s->type, s->old->data, &before) || !hm_str_eq(hm_buf_view(&before), hm_buf_view(&s->about))) {
-        ok = hm_fail(err, HM_PARAMS, "%s: the sealed field %.*s is about another person and cannot be kept", s->type->name,
-                     (int)field.len, field.ptr);
+        hm_fail(err, HM_PARAMS, "%s: the field %.*s has no sealed value to keep", s->type->name,
+                (int)field.len, field.ptr);
+    } else if (!about_of(s->type, s->old->data, &before) ||
+               !hm_str_eq(hm_buf_view(&before), hm_buf_view(&s->about))) {
+        ok = hm_fail(err, HM_PARAMS, "%s: the sealed field %.*s is about another person and cannot be kept",
+                     s->type->name, (int)field.len, field.ptr);
     } else {
         hm_put_str(sealed, field);
         hm_put_str(sealed, old);
@@ -88,9 +91,9 @@ static int sealed_index(const struct hm_type *type, struct hm_json key) {
     return -1;
 }
 
-bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type, struct hm_str id,
-             struct hm_json data, const struct hm_record *old, struct hm_buf *out, struct hm_buf *sealed,
-             struct hm_error *err) {
+bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type,
+             struct hm_str id, struct hm_json data, const struct hm_record *old, struct hm_buf *out,
+             struct hm_buf *sealed, struct hm_error *err) {
     struct sealing s = {.keyring = k, .new_keys = new_keys, .type = type, .id = id, .old = old};
     struct hm_json key, value;
     bool done[sizeof type->sealed / sizeof *type->sealed] = {0};
@@ -112,8 +115,8 @@ bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct h
         done[field] = true;
         hm_buf_text(out, PLACEHOLDER);
         if (!has_about) {
-            ok = hm_fail(err, HM_PARAMS, "%s: the field %s must name the person the sealed fields are about", type->name,
-                         type->about);
+            ok = hm_fail(err, HM_PARAMS, "%s: the field %s must name the person the sealed fields are about",
+                         type->name, type->about);
         } else {
             ok = seal_one(&s, hm_str_of(type->sealed[field]), value, sealed, err);
         }
@@ -124,8 +127,8 @@ bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct h
     return ok;
 }
 
-bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm_str field, struct hm_buf *out,
-               struct hm_error *err) {
+bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm_str field,
+               struct hm_buf *out, struct hm_error *err) {
     struct hm_buf about = {0}, binding = {0};
     struct hm_str text;
     uint8_t key[32];
@@ -146,7 +149,8 @@ bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm
     }
     struct hm_error why = {0};
     if (!hm_keyring_key(store->keyring, hm_buf_view(&about), NULL, key, &why)) {
-        if (why.code == HM_NOT_FOUND) { // never stored: destroyed before its first use was committed, or a lost keyring
+        if (why.code ==
+            HM_NOT_FOUND) { // never stored: destroyed before its first use was committed, or a lost keyring
             hm_fail(err, HM_UNAVAILABLE, "there is no key of the person this is about");
         } else if (err) {
             *err = why;
@@ -158,8 +162,8 @@ bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm
     hm_buf_reserve(out, clear + 1);
     const uint8_t *bytes = (const uint8_t *)text.ptr;
     if (crypto_aead_xchacha20poly1305_ietf_decrypt((uint8_t *)out->data + out->len, NULL, NULL, bytes + NONCE,
-                                                   text.len - NONCE, (const uint8_t *)binding.data, binding.len, bytes,
-                                                   key) != 0) {
+                                                   text.len - NONCE, (const uint8_t *)binding.data,
+                                                   binding.len, bytes, key) != 0) {
         out->data[out->len] = 0;
         hm_fail(err, HM_INTERNAL, "%s: the sealed field %.*s does not open with its person's key", type->name,
                 (int)field.len, field.ptr);

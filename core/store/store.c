@@ -1,10 +1,11 @@
 // Opening an institution's environment, its map, its meta database, its types in force.
 //
-// The server opens both environments for writing; a worker opens data/ only, read-only. A worker that has opened needs
-// no system calls afterwards to read except those of memory and locks: the first transaction, which takes a lock on the
-// lock file, is made here, and the map follows growth with munmap and mmap of the descriptor it has.
-#include "store/internal.h"
+// The server opens both environments for writing; a worker opens data/ only, read-only. A worker that has
+// opened needs no system calls afterwards to read except those of memory and locks: the first transaction,
+// which takes a lock on the lock file, is made here, and the map follows growth with munmap and mmap of the
+// descriptor it has.
 #include "base/log.h"
+#include "store/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -19,8 +20,10 @@
 #define MAP_MAX_DEFAULT ((size_t)64 << 30)
 #define READERS_DEFAULT 512
 #define DATABASES 5
+#define WORKER_READS 2
 
-bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file, int line) {
+bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file,
+                    int line) {
     switch (rc) {
     case MDB_MAP_FULL:
         return hm_fail_at(err, HM_TOO_LARGE, file, line, "map full: %s in %s", what, dir);
@@ -33,7 +36,8 @@ bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *w
         return hm_fail_at(err, HM_UNAVAILABLE, file, line, "the disk that holds %s fails (%s: %s)", dir, what,
                           mdb_strerror(rc));
     case MDB_READERS_FULL:
-        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "all reader slots of %s are taken (%s)", dir, what);
+        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "all reader slots of %s are taken (%s)", dir,
+                          what);
     case ENOENT:
     case EACCES:
     case EAGAIN:
@@ -76,7 +80,8 @@ int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct h
     return mdb_put(txn, store->meta, &key, &val, 0);
 }
 
-// ---- opening --------------------------------------------------------------------------------------------------------
+// ---- opening
+// --------------------------------------------------------------------------------------------------------
 
 static int open_databases(struct hm_store *store, MDB_txn *txn) {
     struct {
@@ -94,7 +99,8 @@ static int open_databases(struct hm_store *store, MDB_txn *txn) {
     return 0;
 }
 
-// mdb_env_open may fail while another process opens or closes the same environment: a worker tries a little longer.
+// mdb_env_open may fail while another process opens or closes the same environment: a worker tries a little
+// longer.
 static int open_environment(struct hm_store *store, const char *path, const struct hm_store_options *o) {
     int rc = 0;
     for (int attempt = 0; attempt < (o->read_only ? 20 : 1); attempt++) {
@@ -120,7 +126,8 @@ static int open_environment(struct hm_store *store, const char *path, const stru
 static bool load_head(struct hm_store *store, MDB_txn *txn, struct hm_error *err) {
     struct hm_str value = {0}, json = {0};
     if (!hm_meta_get(store, txn, "format", &value) || !hm_str_eq(value, HM_LIT(FORMAT)))
-        return hm_fail(err, HM_UNAVAILABLE, "%s is not of the form \"%s\" that this program writes", store->dir, FORMAT);
+        return hm_fail(err, HM_UNAVAILABLE, "%s is not of the form \"%s\" that this program writes",
+                       store->dir, FORMAT);
     if (!hm_meta_get(store, txn, "epoch", &value) || value.len != 36)
         return hm_fail(err, HM_INTERNAL, "%s: no epoch", store->dir);
     memcpy(store->epoch, value.ptr, 36);
@@ -148,13 +155,14 @@ static int write_first_meta(struct hm_store *store, MDB_txn *txn) {
 }
 
 // The keyring must be the one the data was sealed with: data remembers its id.
-static bool open_keyring(struct hm_store *store, MDB_txn *txn, const uint8_t master[32], struct hm_error *err) {
+static bool open_keyring(struct hm_store *store, MDB_txn *txn, const uint8_t master[32],
+                         struct hm_error *err) {
     struct hm_str known = {0};
     uint8_t id[16];
     bool had = hm_meta_get(store, txn, "keyring", &known) && known.len == sizeof id;
     char *path = hm_path(store->dir, "keyring");
-    bool ok = hm_make_dir(path, err) &&
-              hm_keyring_open(path, master, had ? (const uint8_t *)known.ptr : NULL, id, &store->keyring, err);
+    bool ok = hm_make_dir(path, err) && hm_keyring_open(path, master, had ? (const uint8_t *)known.ptr : NULL,
+                                                        id, &store->keyring, err);
     free(path);
     if (!ok || had) return ok;
     int rc = hm_meta_put(store, txn, "keyring", (struct hm_str){(const char *)id, sizeof id});
@@ -191,7 +199,7 @@ out:
 
 static bool open_for_reading(struct hm_store *store, struct hm_error *err) {
     MDB_txn *txn = NULL;
-    struct hm_read *reads[4] = {0};
+    struct hm_read *reads[WORKER_READS] = {0};
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (!rc) rc = open_databases(store, txn);
     if (rc) {
@@ -200,14 +208,17 @@ static bool open_for_reading(struct hm_store *store, struct hm_error *err) {
     }
     bool ok = load_head(store, txn, err);
     mdb_txn_commit(txn); // keeps the database handles
-    for (size_t i = 0; i < 4 && ok; i++)
+    // Slots taken now are not asked for later: were a sibling killed while it held the lock of the table,
+    // LMDB would look after the dead with a system call that a worker may not make.
+    for (size_t i = 0; i < WORKER_READS && ok; i++)
         ok = hm_read_begin(store, &reads[i], err);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < WORKER_READS; i++)
         hm_read_end(reads[i]);
     return ok;
 }
 
-bool hm_store_open(const char *dir, const struct hm_store_options *options, struct hm_store **out, struct hm_error *err) {
+bool hm_store_open(const char *dir, const struct hm_store_options *options, struct hm_store **out,
+                   struct hm_error *err) {
     bool ok = false;
     char *data = hm_path(dir, "data");
     struct hm_store *store = hm_alloc(sizeof *store);
@@ -269,7 +280,9 @@ void hm_store_close(struct hm_store *store) {
     free(store);
 }
 
-const char *hm_store_epoch(const struct hm_store *store) { return store->epoch; }
+const char *hm_store_epoch(const struct hm_store *store) {
+    return store->epoch;
+}
 
 struct hm_types *hm_store_types(struct hm_store *store) {
     pthread_mutex_lock(&store->types_lock);
@@ -312,8 +325,9 @@ bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     if (!rc) {
         size = info.me_mapsize < store->map_max / 2 ? info.me_mapsize * 2 : store->map_max;
         if (size <= info.me_mapsize) {
-            ok = hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)", store->dir,
-                         store->map_max);
+            ok =
+                hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)",
+                        store->dir, store->map_max);
         } else {
             rc = mdb_env_set_mapsize(store->env, size);
         }

@@ -54,7 +54,8 @@ struct hm_record {           // all borrowed from the map until the read ends
 };
 
 // ---- reading ----------------------------------------------------------------------------------------------------
-struct hm_read;              // a snapshot. Short in the server; a worker holds one per request.
+struct hm_read;              // a snapshot. Short in the server; a worker holds one per request. Ends on the thread that
+                             // began it.
 bool hm_read_begin(struct hm_store *store, struct hm_read **out, struct hm_error *err); // follows map growth by itself
 void hm_read_end(struct hm_read *read);          // reusable inside: begin after end costs a renew
 uint64_t hm_read_seq(const struct hm_read *read); // last change contained in the snapshot

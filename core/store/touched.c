@@ -1,9 +1,10 @@
-// Which database keys the last commits touched, so that a call that read a range on an older snapshot is found out when
-// something appeared in that range or went from it. Commit thread only.
+// Which database keys the last commits touched, so that a call that read a range on an older snapshot is
+// found out when something appeared in that range or went from it. Commit thread only.
 //
-// Every committed batch is one sorted array, since a snapshot always lies between two batches: the question is then one
-// binary search for each batch since the snapshot. The open batch is a stack of sorted runs, merged like a binary
-// counter. Old batches are dropped past a bound; snapshots from before them count as touched.
+// Every committed batch is one sorted array, since a snapshot always lies between two batches: the question
+// is then one binary search for each batch since the snapshot. The open batch is a stack of sorted runs,
+// merged like a binary counter. Old batches are dropped past a bound; snapshots from before them count as
+// touched.
 #include "store/internal.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -21,7 +22,9 @@ static int compare(const struct hm_touch *a, const struct hm_touch *b) {
     return hm_str_cmp((struct hm_str){a->key, a->len}, (struct hm_str){b->key, b->len});
 }
 
-static int compare_void(const void *a, const void *b) { return compare(a, b); }
+static int compare_void(const void *a, const void *b) {
+    return compare(a, b);
+}
 
 void hm_touched_init(struct hm_touched *t, uint64_t floor) {
     memset(t, 0, sizeof *t);

@@ -1,4 +1,5 @@
-// The declarations the store goes by: a sorted table, made once from a worker's catalogue and never changed. Any thread.
+// The declarations the store goes by: a sorted table, made once from a worker's catalogue and never changed.
+// Any thread.
 #include "store/types.h"
 #include "base/id.h"
 #include "store/internal.h"
@@ -16,7 +17,8 @@ struct hm_types {
 
 // What the core keeps of its own, in the form of a catalogue so that there is one way to declare a type.
 static const char core_json[] =
-    "[{\"name\":\"account\",\"hidden\":true,\"indexes\":[{\"name\":\"login\",\"fields\":[\"login\"],\"unique\":true},"
+    "[{\"name\":\"account\",\"hidden\":true,\"indexes\":[{\"name\":\"login\",\"fields\":[\"login\"],"
+    "\"unique\":true},"
     "{\"name\":\"person\",\"fields\":[\"person\"]}]},"
     "{\"name\":\"session\",\"hidden\":true,\"indexes\":[{\"name\":\"person\",\"fields\":[\"person\"]},"
     "{\"name\":\"account\",\"fields\":[\"account\"]}]},"
@@ -50,7 +52,8 @@ static bool text_of(struct hm_json v, char *out, size_t cap) {
     return ok;
 }
 
-static bool parse_index(const struct hm_type *type, struct hm_json json, struct hm_index *out, struct hm_error *err) {
+static bool parse_index(const struct hm_type *type, struct hm_json json, struct hm_index *out,
+                        struct hm_error *err) {
     struct hm_json fields, item;
     if (!hm_json_get_text(json, "name", out->name, sizeof out->name) || !hm_name_valid(hm_str_of(out->name)))
         return hm_fail(err, HM_PARAMS, "type %s: an index has no valid name", type->name);
@@ -65,18 +68,20 @@ static bool parse_index(const struct hm_type *type, struct hm_json json, struct 
         return hm_fail(err, HM_PARAMS, "type %s: index %s must have 1 to %d fields", type->name, out->name,
                        HM_INDEX_FIELDS_MAX);
     if (out->multi && count != 1)
-        return hm_fail(err, HM_PARAMS, "type %s: index %s is multi and must have one field", type->name, out->name);
+        return hm_fail(err, HM_PARAMS, "type %s: index %s is multi and must have one field", type->name,
+                       out->name);
     struct hm_json_iter it = hm_json_iter(fields);
     while (hm_json_next(&it, NULL, &item)) {
         char *field = out->fields[out->field_count++];
-        if (!text_of(item, field, sizeof out->fields[0]) || !field_valid(field) || (out->multi && field[0] == '@'))
-            return hm_fail(err, HM_PARAMS, "type %s: index %s: field %u is not a path in the data", type->name, out->name,
-                           out->field_count);
+        if (!text_of(item, field, sizeof out->fields[0]) || !field_valid(field) ||
+            (out->multi && field[0] == '@'))
+            return hm_fail(err, HM_PARAMS, "type %s: index %s: field %u is not a path in the data",
+                           type->name, out->name, out->field_count);
         for (unsigned i = 0; i < type->sealed_count; i++) {
             size_t len = strlen(type->sealed[i]);
             if (strncmp(field, type->sealed[i], len) == 0 && (field[len] == 0 || field[len] == '.'))
-                return hm_fail(err, HM_PARAMS, "type %s: index %s: the sealed field %s cannot be indexed", type->name,
-                               out->name, field);
+                return hm_fail(err, HM_PARAMS, "type %s: index %s: the sealed field %s cannot be indexed",
+                               type->name, out->name, field);
         }
     }
     return true;
@@ -94,10 +99,12 @@ static bool parse_sealed(struct hm_json json, struct hm_type *out, struct hm_err
         if (!text_of(item, field, sizeof out->sealed[0]) || !field_valid(field) || field[0] == '@')
             return hm_fail(err, HM_PARAMS, "type %s: sealed: not a field name", out->name);
         if (strcmp(field, out->about) == 0)
-            return hm_fail(err, HM_PARAMS, "type %s: the field %s names the person and cannot be sealed", out->name, field);
+            return hm_fail(err, HM_PARAMS, "type %s: the field %s names the person and cannot be sealed",
+                           out->name, field);
     }
     if (out->sealed_count && !out->about[0])
-        return hm_fail(err, HM_PARAMS, "type %s: sealed fields need `about`, the field that names the person", out->name);
+        return hm_fail(err, HM_PARAMS, "type %s: sealed fields need `about`, the field that names the person",
+                       out->name);
     return true;
 }
 
@@ -164,7 +171,8 @@ bool hm_types_parse(struct hm_str json, struct hm_types **out, struct hm_error *
     for (size_t i = 1; i < types->count; i++) {
         const struct hm_type *a = &types->types[i - 1], *b = &types->types[i];
         if (strcmp(a->name, b->name) != 0) continue;
-        hm_fail(err, HM_PARAMS, "type %s is declared %s", a->name, a->core || b->core ? "by the core already" : "twice");
+        hm_fail(err, HM_PARAMS, "type %s is declared %s", a->name,
+                a->core || b->core ? "by the core already" : "twice");
         goto out;
     }
     *out = types;
@@ -215,9 +223,13 @@ const struct hm_index *hm_type_index(const struct hm_type *type, struct hm_str n
     return NULL;
 }
 
-struct hm_str hm_types_json(const struct hm_types *types) { return (struct hm_str){types->json, types->json_len}; }
+struct hm_str hm_types_json(const struct hm_types *types) {
+    return (struct hm_str){types->json, types->json_len};
+}
 
-size_t hm_types_count(const struct hm_types *types) { return types->count; }
+size_t hm_types_count(const struct hm_types *types) {
+    return types->count;
+}
 
 const struct hm_type *hm_types_at(const struct hm_types *types, size_t i) {
     assert(i < types->count);

@@ -13,8 +13,8 @@ struct hm_index {
     char name[65];
     char fields[HM_INDEX_FIELDS_MAX][65]; // dotted paths in data; or "@by", "@created", "@updated" of the envelope
     unsigned field_count;
-    bool unique;
-    bool multi; // the (single) field is an array and each element is an entry
+    bool unique; // does not bind a record in which one of the fields is missing or null
+    bool multi;  // the (single) field is an array and each element is an entry
 };
 
 struct hm_type {

@@ -1,5 +1,6 @@
-// Reads everything and believes nothing: the chain of the change log, every record against the entry that wrote it, every
-// index and member key against the records, both ways. On a snapshot, any thread; the map cannot grow meanwhile.
+// Reads everything and believes nothing: the chain of the change log, every record against the entry that
+// wrote it, every index and member key against the records, both ways. On a snapshot, any thread; the map
+// cannot grow meanwhile.
 #include "store/internal.h"
 #include <stdlib.h>
 
@@ -42,7 +43,9 @@ static bool check_chain(struct verify *v, uint64_t *checked) {
             struct hm_str entry = {bytes.ptr, bytes.len - HM_HASH};
             hm_chain(hash, entry, next);
             if (memcmp(next, bytes.ptr + entry.len, HM_HASH) != 0) {
-                ok = fault(v, "change %llu is not what was written: its hash does not follow from the one before", at);
+                ok = fault(
+                    v, "change %llu is not what was written: its hash does not follow from the one before",
+                    at);
             } else if (!hm_entry_decode(entry, &e) || e.change.seq != seq || e.change.commit > seq) {
                 ok = fault(v, "change %llu cannot be read", at);
             }
@@ -57,7 +60,8 @@ static bool check_chain(struct verify *v, uint64_t *checked) {
         return fault(v, "the head of the change log is missing");
     struct hm_reader in = hm_reader_of(head);
     if (hm_get_u64(&in) != seq || memcmp(head.ptr + 8, hash, HM_HASH) != 0)
-        return fault(v, "the change log does not end where it was said to end (change %llu)", (unsigned long long)seq);
+        return fault(v, "the change log does not end where it was said to end (change %llu)",
+                     (unsigned long long)seq);
     return true;
 }
 
@@ -98,12 +102,14 @@ static bool check_members(struct verify *v, const struct hm_record *r) {
         hm_member_key(list[i], r->type, r->id, &key);
         v->mem_expected++;
         if (!lookup(v, v->store->mem, hm_buf_view(&key), NULL))
-            ok = fault(v, "a member of the record of type %.*s written by change %llu is missing from the member index",
-                       (int)r->type.len, r->type.ptr, (unsigned long long)r->version);
+            ok = fault(
+                v,
+                "a member of the record of type %.*s written by change %llu is missing from the member index",
+                (int)r->type.len, r->type.ptr, (unsigned long long)r->version);
     }
     hm_buf_free(&key);
-    return ok && (rest.len == 0 || fault(v, "a record of type %.*s has an unreadable list of members", (int)r->type.len,
-                                         r->type.ptr));
+    return ok && (rest.len == 0 || fault(v, "a record of type %.*s has an unreadable list of members",
+                                         (int)r->type.len, r->type.ptr));
 }
 
 // The record must be what the change of its version wrote, byte by byte.
@@ -113,8 +119,9 @@ static bool check_origin(struct verify *v, const struct hm_record *r) {
     struct hm_entry e;
     hm_log_key(r->version, key);
     if (!lookup(v, v->store->log, (struct hm_str){(const char *)key, 8}, &value) || value.len < HM_HASH ||
-        !hm_entry_decode((struct hm_str){value.ptr, value.len - HM_HASH}, &e) || e.change.action == HM_DELETED ||
-        !hm_str_eq(e.change.type, r->type) || !hm_str_eq(e.change.id, r->id) || !hm_str_eq(e.change.json, r->json) ||
+        !hm_entry_decode((struct hm_str){value.ptr, value.len - HM_HASH}, &e) ||
+        e.change.action == HM_DELETED || !hm_str_eq(e.change.type, r->type) ||
+        !hm_str_eq(e.change.id, r->id) || !hm_str_eq(e.change.json, r->json) ||
         !hm_str_eq(e.change.audience, r->audience) || !hm_str_eq(e.members, r->members) ||
         !hm_str_eq(e.sealed, r->sealed))
         return fault(v, "a record of type %.*s is not as change %llu wrote it", (int)r->type.len, r->type.ptr,
@@ -128,13 +135,14 @@ static bool check_record(struct verify *v, struct hm_str key, struct hm_str valu
     struct hm_buf expected = {0};
     const char *zero = memchr(key.ptr, 0, key.len);
     int type_len = zero ? (int)(zero - key.ptr) : 0;
-    if (!hm_record_decode(value, &r)) return fault(v, "a record of type %.*s cannot be read", type_len, key.ptr);
+    if (!hm_record_decode(value, &r))
+        return fault(v, "a record of type %.*s cannot be read", type_len, key.ptr);
     hm_record_key(r.type, r.id, &expected);
     bool same = hm_str_eq(key, hm_buf_view(&expected)) && r.id.len <= HM_ID_MAX;
     hm_buf_free(&expected);
     if (!same) return fault(v, "a record of type %.*s lies under another key", type_len, key.ptr);
-    if (!hm_json_parse(r.json, &json, NULL) || !hm_json_get(json, "data", &data) || data.kind != HM_JSON_OBJECT ||
-        data.raw.ptr != r.data.ptr || data.raw.len != r.data.len)
+    if (!hm_json_parse(r.json, &json, NULL) || !hm_json_get(json, "data", &data) ||
+        data.kind != HM_JSON_OBJECT || data.raw.ptr != r.data.ptr || data.raw.len != r.data.len)
         return fault(v, "a record of type %.*s holds no valid JSON", type_len, key.ptr);
     if (!check_origin(v, &r)) return false;
     const struct hm_type *type = hm_types_find(v->types, r.type);
@@ -166,7 +174,8 @@ static bool find_stray_index_key(struct verify *v) {
             while (!found && hm_packed_next(&rest, &item))
                 found = hm_str_eq(item, key);
         }
-        if (!found) ok = fault(v, "index %s of type %s has an entry that no record has", index_name, name.data);
+        if (!found)
+            ok = fault(v, "index %s of type %s has an entry that no record has", index_name, name.data);
     }
     if (cursor) mdb_cursor_close(cursor);
     hm_buf_free(&keys);
@@ -189,7 +198,8 @@ static bool check_records(struct verify *v) {
     if (!rc) rc = mdb_stat(v->read->txn, v->store->mem, &mem);
     if (rc) return hm_mdb_fail(v->err, rc, v->store->dir, "read");
     if (idx.ms_entries != v->idx_expected) return find_stray_index_key(v);
-    if (mem.ms_entries != v->mem_expected) return fault(v, "the member index has an entry that no record has");
+    if (mem.ms_entries != v->mem_expected)
+        return fault(v, "the member index has an entry that no record has");
     return true;
 }
 

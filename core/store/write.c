@@ -1,9 +1,9 @@
-// The one writer: what method calls read and intend, checked against everything committed since and applied in a batch
-// with one fsync. Commit thread only.
+// The one writer: what method calls read and intend, checked against everything committed since and applied
+// in a batch with one fsync. Commit thread only.
 //
-// A call is planned completely before the first byte of it is written (plan.c), so a refused call leaves nothing behind.
-// What it read still holds at its place in the batch: each record seen has the version seen, and no key appeared in or
-// went from a range seen. So the batch is a serial order.
+// A call is planned completely before the first byte of it is written (plan.c), so a refused call leaves
+// nothing behind. What it read still holds at its place in the batch: each record seen has the version seen,
+// and no key appeared in or went from a range seen. So the batch is a serial order.
 #include "store/write.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -48,10 +48,11 @@ void hm_write_abort(struct hm_write *write) {
     end_write(write);
 }
 
-// ---- what the call read ------------------------------------------------------------------------------------------------
+// ---- what the call read
+// ------------------------------------------------------------------------------------------------
 
-bool hm_write_record(struct hm_write *w, struct hm_str type, struct hm_str id, struct hm_record *out, bool *found,
-                     struct hm_error *err) {
+bool hm_write_record(struct hm_write *w, struct hm_str type, struct hm_str id, struct hm_record *out,
+                     bool *found, struct hm_error *err) {
     MDB_val v;
     *found = false;
     hm_buf_clear(&w->scratch);
@@ -62,7 +63,8 @@ bool hm_write_record(struct hm_write *w, struct hm_str type, struct hm_str id, s
     if (rc == MDB_NOTFOUND) return true;
     if (rc) return hm_mdb_fail(err, rc, w->store->dir, "read");
     if (!hm_record_decode(hm_val_str(v), out))
-        return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", w->store->dir, (int)type.len, type.ptr);
+        return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", w->store->dir, (int)type.len,
+                       type.ptr);
     *found = true;
     return true;
 }
@@ -78,19 +80,23 @@ static bool check_seen(struct hm_write *w, struct hm_commit *call, struct hm_err
     for (size_t i = 0; i < call->seen_count; i++) {
         const struct hm_seen *s = &call->seen[i];
         if (s->high.len) {
-            bool rebuilt = s->space == HM_SPACE_IDX && call->snapshot <= w->store->types_seq && w->seq > w->store->types_seq;
-            if (!rebuilt && !hm_touched_since(&w->store->touched, call->snapshot, s->space, s->low, s->high)) continue;
+            bool rebuilt = s->space == HM_SPACE_IDX && call->snapshot <= w->store->types_seq &&
+                           w->seq > w->store->types_seq;
+            if (!rebuilt && !hm_touched_since(&w->store->touched, call->snapshot, s->space, s->low, s->high))
+                continue;
             return refuse(call, HM_CONFLICT, "a range that was read has changed");
         }
         struct hm_record now;
         bool found;
         if (!hm_write_record(w, s->type, s->id, &now, &found, err)) return false;
-        if ((found ? now.version : 0) != s->version) return refuse(call, HM_CONFLICT, "a record that was read has changed");
+        if ((found ? now.version : 0) != s->version)
+            return refuse(call, HM_CONFLICT, "a record that was read has changed");
     }
     return true;
 }
 
-// ---- writing a planned call ---------------------------------------------------------------------------------------------
+// ---- writing a planned call
+// ---------------------------------------------------------------------------------------------
 
 static struct hm_str in_arena(const struct hm_write *w, struct hm_span span) {
     return (struct hm_str){w->arena.data + span.at, span.len};
@@ -165,7 +171,8 @@ bool hm_write_apply(struct hm_write *write, struct hm_commit *call, struct hm_er
     return ok;
 }
 
-// ---- the end of a batch -----------------------------------------------------------------------------------------------
+// ---- the end of a batch
+// -----------------------------------------------------------------------------------------------
 
 static void tell(struct hm_write *w, void (*fn)(void *arg, const struct hm_change *change), void *arg) {
     struct hm_reader in = hm_reader_of(hm_buf_view(&w->entries));

@@ -12,8 +12,8 @@ local own = {
   strengths = words,
   needs = words,
   mentoring = object { fields = {
-    capacity = integer { min = 0, max = 20, default = 0 },
-    status = choice { values = { "active", "off" }, default = "active" },
+    capacity = integer { min = 0, max = 20 },
+    status = choice { values = { "active", "off" } },
   } },
   gender_preference = choice { values = { "same", "any" } },
 }
@@ -98,6 +98,11 @@ local function update(ctx, p)
   end
   check_number(ctx, p.external_id, id)
   if p.name then people.named(p, text.fold) end
+  if p.mentoring then -- "off for a while" keeps the number of places, and the other way round
+    local before = person.data.mentoring or {}
+    p.mentoring.capacity = p.mentoring.capacity or before.capacity
+    p.mentoring.status = p.mentoring.status or before.status
+  end
   if next(p) == nil then return person end
   return store.patch("person", id, p)
 end

@@ -87,6 +87,17 @@ world.test('half an upgrade, many times over, leaves the server alive', async ()
   assert.equal((await fetch(`${world.server.http}/healthz`)).status, 200);
 });
 
+world.test('a request behind another one in the same packet is not read, and harms nobody', async () => {
+  const body = '{"jsonrpc":"2.0","method":"sum","params":[1,2],"id":"first"}';
+  const post = `POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const get = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
+  for (const text of [get + post, get + get, post + post, post + get, `PUT /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${post}`]) {
+    const answer = await raw(text, 1000);
+    assert.ok(answer.split('HTTP/1.1 ').length <= 2, answer);
+  }
+  assert.equal((await fetch(`${world.server.http}/healthz`)).status, 200);
+});
+
 world.test('a page of another origin may not connect, one of the same host may', async () => {
   const foreign = await Client.open(world.server.url, { origin: 'https://elsewhere.example' }).catch((error) => error);
   assert.equal(foreign.status, 403);

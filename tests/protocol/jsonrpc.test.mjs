@@ -9,7 +9,7 @@ import { probe } from './probe.mjs';
 const world = serve_for(test, {}, async (server) => {
   const place = await server.institution('spec');
   await place.deploy('service', 'probe', probe);
-  await place.account('someone', ['student']);
+  await place.account('someone', ['student'], 'person-1'); // idem keys are kept by person
   await place.account('admin', ['administrator']);
   return { place };
 });

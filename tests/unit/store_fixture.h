@@ -78,7 +78,8 @@ static inline struct hm_commit fx_call(struct fx *f, const struct hm_intent *int
                               .now_ms = 1700000000000};
 }
 static inline struct hm_intent fx_intent(const char *type, const char *id, const char *data) {
-    return (struct hm_intent){.type = S(type), .id = S(id), .expect = HM_ANY_VERSION, .data = S(data), .remove = !data};
+    return (struct hm_intent){
+        .type = S(type), .id = S(id), .expect = HM_ANY_VERSION, .data = S(data), .remove = !data};
 }
 // data NULL: delete.
 static inline enum hm_code fx_put(struct fx *f, const char *type, const char *id, const char *data) {
@@ -102,8 +103,8 @@ static inline struct hm_json fx_json(const char *text) {
     return v;
 }
 // The range of an index, or of the type when index is NULL; texts may be NULL.
-static inline void fx_range(struct fx *f, const char *type, const char *index, const char *equals, const char *from,
-                            const char *to, struct hm_range *out) {
+static inline void fx_range(struct fx *f, const char *type, const char *index, const char *equals,
+                            const char *from, const char *to, struct hm_range *out) {
     struct hm_types *types = hm_store_types(f->store);
     const struct hm_type *t = hm_types_find(types, S(type));
     assert_non_null(t);
@@ -115,8 +116,8 @@ static inline void fx_range(struct fx *f, const char *type, const char *index, c
     hm_types_unref(types);
 }
 // Ids found, with a blank behind each.
-static inline const char *fx_scan(struct fx *f, const char *type, const char *index, const char *equals, const char *from,
-                                  const char *to, bool descending) {
+static inline const char *fx_scan(struct fx *f, const char *type, const char *index, const char *equals,
+                                  const char *from, const char *to, bool descending) {
     static char found[4096];
     struct hm_range range;
     struct hm_read *r = NULL;

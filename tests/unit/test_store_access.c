@@ -56,9 +56,10 @@ static void refused(const char *json, const char *because) {
 
 static void a_catalogue_of_types_is_read(void **state) {
     (void)state;
-    const char *json = "[{\"name\":\"pair\",\"key\":\"uuid\",\"about\":\"mentee.id\",\"sealed\":[\"note\"],\"schema\":{},"
-                       "\"indexes\":[{\"name\":\"by_mentor\",\"fields\":[\"mentor\",\"@created\"],\"unique\":true},"
-                       "{\"name\":\"tags\",\"fields\":[\"tags\"],\"multi\":true}]},{\"name\":\"a\"}]";
+    const char *json =
+        "[{\"name\":\"pair\",\"key\":\"uuid\",\"about\":\"mentee.id\",\"sealed\":[\"note\"],\"schema\":{},"
+        "\"indexes\":[{\"name\":\"by_mentor\",\"fields\":[\"mentor\",\"@created\"],\"unique\":true},"
+        "{\"name\":\"tags\",\"fields\":[\"tags\"],\"multi\":true}]},{\"name\":\"a\"}]";
     struct hm_types *types = NULL;
     struct hm_error err = {0};
     assert_true(hm_types_parse(S(json), &types, &err));
@@ -92,12 +93,18 @@ static void a_wrong_declaration_is_refused_with_its_reason(void **state) {
     refused("[{\"name\":\"a\",\"about\":\"x\",\"sealed\":[\"x\"]}]", "cannot be sealed");
     refused("[{\"name\":\"a\",\"about\":5}]", "about");
     refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[]}]}]", "1 to 4 fields");
-    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}]}]", "1 to 4 fields");
-    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"a\",\"b\"],\"multi\":true}]}]", "one field");
+    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}]}]",
+            "1 to 4 fields");
+    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"a\",\"b\"],\"multi\":true}]}]",
+            "one field");
     refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"@id\"]}]}]", "not a path");
     refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"x\\u0000\"]}]}]", "not a path");
-    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"x\"]},{\"name\":\"i\",\"fields\":[\"y\"]}]}]", "twice");
-    refused("[{\"name\":\"a\",\"about\":\"p\",\"sealed\":[\"x\"],\"indexes\":[{\"name\":\"i\",\"fields\":[\"x.y\"]}]}]", "sealed");
+    refused("[{\"name\":\"a\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"x\"]},{\"name\":\"i\",\"fields\":["
+            "\"y\"]}]}]",
+            "twice");
+    refused("[{\"name\":\"a\",\"about\":\"p\",\"sealed\":[\"x\"],\"indexes\":[{\"name\":\"i\",\"fields\":["
+            "\"x.y\"]}]}]",
+            "sealed");
 }
 
 int main(void) {

@@ -3,16 +3,19 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define TYPES                                                                                                                \
-    "[{\"name\":\"note\",\"about\":\"person\",\"sealed\":[\"secret\"],\"indexes\":[{\"name\":\"by_n\",\"fields\":[\"n\"]},"      \
+#define TYPES                                                                                                \
+    "[{\"name\":\"note\",\"about\":\"person\",\"sealed\":[\"secret\"],\"indexes\":[{\"name\":\"by_n\","      \
+    "\"fields\":[\"n\"]},"                                                                                   \
     "{\"name\":\"tags\",\"fields\":[\"tags\"],\"multi\":true}]}]"
 
 static void fill(struct fx *f, int count) {
     char id[16], data[200];
     for (int i = 0; i < count; i++) {
         snprintf(id, sizeof id, "n%d", i);
-        snprintf(data, sizeof data, "{\"n\":%d,\"tags\":[\"a\",\"t%d\"],\"person\":\"p%d\",\"secret\":\"s%d\",\"text\":\"text-%d\"}",
-                 i % 7, i, i % 5, i, i);
+        snprintf(
+            data, sizeof data,
+            "{\"n\":%d,\"tags\":[\"a\",\"t%d\"],\"person\":\"p%d\",\"secret\":\"s%d\",\"text\":\"text-%d\"}",
+            i % 7, i, i % 5, i, i);
         struct hm_intent in = fx_intent("note", id, data);
         in.members = (struct hm_str){"\x08\0person:1", 10};
         struct hm_commit call = fx_call(f, &in, 1);
@@ -29,7 +32,8 @@ static void flip(struct fx *f, const char *bytes, size_t offset) {
     snprintf(path, sizeof path, "%s/data/data.mdb", f->dir);
     assert_true(hm_read_file(path, (size_t)1 << 30, &file, &f->err));
     int fd = open(path, O_WRONLY);
-    for (char *at = file.data; (at = memmem(at, (size_t)(file.data + file.len - at), bytes, strlen(bytes))); at++, count++) {
+    for (char *at = file.data; (at = memmem(at, (size_t)(file.data + file.len - at), bytes, strlen(bytes)));
+         at++, count++) {
         char wrong = (char)(at[offset] ^ 1);
         assert_int_equal(pwrite(fd, &wrong, 1, at - file.data + (off_t)offset), 1);
     }

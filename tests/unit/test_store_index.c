@@ -1,9 +1,11 @@
 // Keys, indexes and ranges: order, equality, cursors, new declarations.
 #include "store_fixture.h"
 
-#define TYPES                                                                                                                \
-    "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"by_v\",\"fields\":[\"v\"]},{\"name\":\"by_ab\",\"fields\":[\"a.x\",\"b\"]},"  \
-    "{\"name\":\"tags\",\"fields\":[\"tags\"],\"multi\":true},{\"name\":\"by_u\",\"fields\":[\"u\",\"w\"],\"unique\":true},"     \
+#define TYPES                                                                                                \
+    "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"by_v\",\"fields\":[\"v\"]},{\"name\":\"by_ab\","          \
+    "\"fields\":[\"a.x\",\"b\"]},"                                                                           \
+    "{\"name\":\"tags\",\"fields\":[\"tags\"],\"multi\":true},{\"name\":\"by_u\",\"fields\":[\"u\",\"w\"],"  \
+    "\"unique\":true},"                                                                                      \
     "{\"name\":\"by_who\",\"fields\":[\"@by\",\"@created\"]}]}]"
 
 static void put(struct fx *f, const char *id, const char *data) {
@@ -15,9 +17,34 @@ static void values_of_all_kinds_are_in_order_both_ways(void **state) {
     struct fx f;
     fx_new(&f, TYPES, 0);
     // In ascending order; ids are such that they do not give the order.
-    const char *values[] = {"null", "false", "true", "-1e999", "-9007199254740993", "-2.5", "-1", "0", "0.25", "1", "10",
-                            "1e300", "\"\"", "\"\\u0000\"", "\"\\u0000a\"", "\"\\u0001\"", "\"10\"", "\"A\"", "\"a\"",
-                            "\"a\\u0000\"", "\"a\\u0000b\"", "\"ab\"", "\"b\"", "\"oʻ\"", "\"ya\"", "\"ё\"", "\"қ\"", "\"😀\""};
+    const char *values[] = {"null",
+                            "false",
+                            "true",
+                            "-1e999",
+                            "-9007199254740993",
+                            "-2.5",
+                            "-1",
+                            "0",
+                            "0.25",
+                            "1",
+                            "10",
+                            "1e300",
+                            "\"\"",
+                            "\"\\u0000\"",
+                            "\"\\u0000a\"",
+                            "\"\\u0001\"",
+                            "\"10\"",
+                            "\"A\"",
+                            "\"a\"",
+                            "\"a\\u0000\"",
+                            "\"a\\u0000b\"",
+                            "\"ab\"",
+                            "\"b\"",
+                            "\"oʻ\"",
+                            "\"ya\"",
+                            "\"ё\"",
+                            "\"қ\"",
+                            "\"😀\""};
     size_t n = sizeof values / sizeof *values;
     char data[128], id[8], up[512] = "", down[512] = "";
     for (size_t i = 0; i < n; i++) {
@@ -37,7 +64,8 @@ static void values_of_all_kinds_are_in_order_both_ways(void **state) {
         snprintf(data, sizeof data, "[%s]", values[i]);
         assert_string_equal(fx_scan(&f, "thing", "by_v", data, NULL, NULL, false), id);
         assert_string_equal(fx_scan(&f, "thing", "by_v", values[i], NULL, NULL, true), id);
-        if (i + 1 < n) assert_string_equal(fx_scan(&f, "thing", "by_v", "[]", values[i], values[i + 1], false), id);
+        if (i + 1 < n)
+            assert_string_equal(fx_scan(&f, "thing", "by_v", "[]", values[i], values[i + 1], false), id);
     }
     assert_string_equal(fx_scan(&f, "thing", "by_v", "[]", "\"b\"", "\"a\"", false), "");
     fx_verify(&f);
@@ -76,9 +104,11 @@ static void leading_fields_bind_and_the_next_one_ranges(void **state) {
     struct hm_types *types = hm_store_types(f.store);
     const struct hm_type *t = hm_types_find(types, S("thing"));
     struct hm_range r;
-    assert_false(hm_range_make(t, hm_type_index(t, S("by_ab")), fx_json("[1,2,3]"), fx_json(NULL), fx_json(NULL), &r, &f.err));
+    assert_false(hm_range_make(t, hm_type_index(t, S("by_ab")), fx_json("[1,2,3]"), fx_json(NULL),
+                               fx_json(NULL), &r, &f.err));
     assert_int_equal(f.err.code, HM_PARAMS);
-    assert_false(hm_range_make(t, hm_type_index(t, S("by_v")), fx_json("[1]"), fx_json("2"), fx_json(NULL), &r, &f.err));
+    assert_false(hm_range_make(t, hm_type_index(t, S("by_v")), fx_json("[1]"), fx_json("2"), fx_json(NULL),
+                               &r, &f.err));
     assert_false(hm_range_make(t, NULL, fx_json("[1]"), fx_json(NULL), fx_json(NULL), &r, &f.err));
     assert_false(hm_range_make(t, NULL, fx_json(NULL), fx_json("2"), fx_json(NULL), &r, &f.err));
     hm_types_unref(types);
@@ -92,7 +122,8 @@ static void long_texts_are_told_apart_by_their_end(void **state) {
     fx_new(&f, TYPES, 0);
     memset(text, 'x', sizeof text);
     text[500] = 0;
-    snprintf(data, sizeof data, "{\"v\":\"%s1\",\"u\":\"%s\",\"w\":\"%s\",\"a\":{\"x\":\"%s\"}}", text, "", "", "");
+    snprintf(data, sizeof data, "{\"v\":\"%s1\",\"u\":\"%s\",\"w\":\"%s\",\"a\":{\"x\":\"%s\"}}", text, "",
+             "", "");
     put(&f, "one", data);
     snprintf(data, sizeof data, "{\"v\":\"%s2\"}", text);
     put(&f, "two", data);
@@ -115,7 +146,9 @@ static void keys_of_the_longest_names_and_values_fit_lmdb(void **state) {
     char name[65], types[600], id[129], data[5000], value[1100];
     memset(name, 'n', 64);
     name[64] = 0;
-    snprintf(types, sizeof types, "[{\"name\":\"%s\",\"indexes\":[{\"name\":\"%s\",\"fields\":[\"a\",\"b\",\"c\",\"d\"],\"unique\":true}]}]",
+    snprintf(types, sizeof types,
+             "[{\"name\":\"%s\",\"indexes\":[{\"name\":\"%s\",\"fields\":[\"a\",\"b\",\"c\",\"d\"],"
+             "\"unique\":true}]}]",
              name, name);
     fx_new(&f, types, 0);
     memset(id, 'i', 128);
@@ -123,7 +156,8 @@ static void keys_of_the_longest_names_and_values_fit_lmdb(void **state) {
     size_t len = 0;
     for (int i = 0; i < 170; i++)
         len += (size_t)snprintf(value + len, sizeof value - len, "\\u0000");
-    snprintf(data, sizeof data, "{\"a\":\"%s\",\"b\":\"%s\",\"c\":\"%s\",\"d\":\"%s\"}", value, value, value, value);
+    snprintf(data, sizeof data, "{\"a\":\"%s\",\"b\":\"%s\",\"c\":\"%s\",\"d\":\"%s\"}", value, value, value,
+             value);
     assert_int_equal(fx_put(&f, name, id, data), HM_OK);
     id[127] = 'j';
     assert_int_equal(fx_put(&f, name, id, data), HM_CONFLICT);
@@ -184,7 +218,8 @@ static void a_unique_index_refuses_a_second_record_but_not_missing_values(void *
     call = fx_call(&f, twins, 2);
     assert_int_equal(fx_run(&f, &call), HM_CONFLICT);
     // Freed by a deletion in the same call.
-    struct hm_intent hand_over[] = {fx_intent("thing", "1", NULL), fx_intent("thing", "7", "{\"u\":\"other\",\"w\":1}")};
+    struct hm_intent hand_over[] = {fx_intent("thing", "1", NULL),
+                                    fx_intent("thing", "7", "{\"u\":\"other\",\"w\":1}")};
     call = fx_call(&f, hand_over, 2);
     assert_int_equal(fx_run(&f, &call), HM_OK);
     assert_string_equal(fx_scan(&f, "thing", NULL, NULL, NULL, NULL, false), "2 3 7 ");
@@ -233,10 +268,12 @@ static void a_scan_continues_behind_its_cursor(void **state) {
             struct hm_record rec;
             int n = 0;
             assert_true(hm_read_begin(f.store, &r, &f.err));
-            assert_true(hm_scan_begin(r, &range, descending, (struct hm_str){cursor, cursor_len}, &s, &f.err));
+            assert_true(
+                hm_scan_begin(r, &range, descending, (struct hm_str){cursor, cursor_len}, &s, &f.err));
             while (n < 2 && hm_scan_next(s, &rec)) {
                 n++;
-                snprintf(found + strlen(found), sizeof found - strlen(found), "%.*s ", (int)rec.id.len, rec.id.ptr);
+                snprintf(found + strlen(found), sizeof found - strlen(found), "%.*s ", (int)rec.id.len,
+                         rec.id.ptr);
                 cursor_len = hm_scan_key(s).len;
                 memcpy(cursor, hm_scan_key(s).ptr, cursor_len);
             }
@@ -244,10 +281,12 @@ static void a_scan_continues_behind_its_cursor(void **state) {
             hm_read_end(r);
             if (n < 2) break;
             // What the cursor stands on may be gone when the next page is asked for.
-            if (strlen(found) == 20) assert_int_equal(fx_put(&f, "thing", descending ? "id11" : "id06", NULL), HM_OK);
+            if (strlen(found) == 20)
+                assert_int_equal(fx_put(&f, "thing", descending ? "id11" : "id06", NULL), HM_OK);
         }
-        assert_string_equal(found, descending ? "id14 id13 id12 id11 id10 id09 id08 id07 id06 id05 id04 id03 "
-                                              : "id03 id04 id05 id06 id07 id08 id09 id10 id11 id12 id13 id14 ");
+        assert_string_equal(found, descending
+                                       ? "id14 id13 id12 id11 id10 id09 id08 id07 id06 id05 id04 id03 "
+                                       : "id03 id04 id05 id06 id07 id08 id09 id10 id11 id12 id13 id14 ");
         // A cursor from outside the range gives nothing that is not in it.
         struct hm_read *r;
         struct hm_scan *s;
@@ -273,23 +312,30 @@ static void set_types(struct fx *f, const char *json, enum hm_code expected) {
     struct hm_error err = {0};
     if (!hm_types_parse(S(json), &types, &err)) fail_msg("%s", err.message);
     bool ok = hm_store_set_types(f->store, types, &err);
-    if (ok != (expected == HM_OK) || (!ok && err.code != expected)) fail_msg("set_types: %d %s", err.code, err.message);
+    if (ok != (expected == HM_OK) || (!ok && err.code != expected))
+        fail_msg("set_types: %d %s", err.code, err.message);
     hm_types_unref(types);
 }
 
 static void new_declarations_rebuild_what_changed(void **state) {
     (void)state;
     struct fx f;
-    fx_new(&f, "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"v\"]},{\"name\":\"gone\",\"fields\":[\"v\"]}]}]", 0);
+    fx_new(&f,
+           "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"v\"]},{\"name\":\"gone\","
+           "\"fields\":[\"v\"]}]}]",
+           0);
     put(&f, "1", "{\"v\":1,\"w\":\"b\",\"same\":0}");
     put(&f, "2", "{\"v\":2,\"w\":\"a\",\"same\":0}");
     assert_string_equal(fx_scan(&f, "thing", "i", "[]", NULL, NULL, false), "1 2 ");
-    set_types(&f, "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"w\"],\"unique\":true}]}]", HM_OK);
+    set_types(&f, "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"w\"],\"unique\":true}]}]",
+              HM_OK);
     assert_string_equal(fx_scan(&f, "thing", "i", "[]", NULL, NULL, false), "2 1 ");
     fx_verify(&f);
     assert_int_equal(fx_put(&f, "thing", "3", "{\"w\":\"a\"}"), HM_CONFLICT);
     // A unique index that the records break: nothing changes.
-    set_types(&f, "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"same\"],\"unique\":true}]}]", HM_CONFLICT);
+    set_types(&f,
+              "[{\"name\":\"thing\",\"indexes\":[{\"name\":\"i\",\"fields\":[\"same\"],\"unique\":true}]}]",
+              HM_CONFLICT);
     assert_string_equal(fx_scan(&f, "thing", "i", "[]", NULL, NULL, false), "2 1 ");
     fx_verify(&f);
     // They last, and so does a type that is no longer declared: its records stay, its indexes go.
@@ -326,7 +372,8 @@ static void rebuilding_grows_a_full_map(void **state) {
     struct hm_buf json = {0};
     hm_buf_text(&json, "[{\"name\":\"thing\",\"indexes\":[");
     for (int i = 0; i < 12; i++)
-        hm_buf_printf(&json, "%s{\"name\":\"i%d\",\"fields\":[\"a\",\"b\"],\"unique\":true}", i ? "," : "", i);
+        hm_buf_printf(&json, "%s{\"name\":\"i%d\",\"fields\":[\"a\",\"b\"],\"unique\":true}", i ? "," : "",
+                      i);
     hm_buf_text(&json, "]}]");
     set_types(&f, json.data, HM_OK);
     assert_true(hm_store_stats(f.store, &after, &f.err));

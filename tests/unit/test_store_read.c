@@ -1,4 +1,5 @@
-// Reading beside the writer: threads of the server, workers in other processes, a map that grows under all of them.
+// Reading beside the writer: threads of the server, workers in other processes, a map that grows under all of
+// them.
 #include "store_fixture.h"
 #include <errno.h>
 #include <linux/filter.h>
@@ -33,7 +34,8 @@ static void put_many(struct fx *f, int from, int count) {
     }
 }
 
-// A snapshot must be whole: as many records and index entries as changes (nothing is ever changed or deleted here).
+// A snapshot must be whole: as many records and index entries as changes (nothing is ever changed or deleted
+// here).
 static bool snapshot_is_whole(struct hm_store *store, const struct hm_range *range, uint64_t *seq) {
     struct hm_read *r;
     struct hm_scan *s;
@@ -129,14 +131,15 @@ static void a_map_at_its_limit_says_so_and_loses_nothing(void **state) {
     fx_free(&f);
 }
 
-// ---- workers: forked before the store was opened, told over a pipe what to do ---------------------------------------------
+// ---- workers: forked before the store was opened, told over a pipe what to do
+// ---------------------------------------------
 
 struct worker {
     pid_t pid;
     int to, from;
 };
 
-#define ALLOW(call)                                                                                                          \
+#define ALLOW(call)                                                                                          \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 // What a worker may do after it has opened its store.
@@ -156,7 +159,8 @@ static bool lock_down(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 // For each byte received: one whole snapshot; answers with its seq (0 = it was not whole).
@@ -298,5 +302,6 @@ int main(void) {
         cmocka_unit_test(readers_see_whole_snapshots_while_the_map_grows),
         cmocka_unit_test(a_map_at_its_limit_says_so_and_loses_nothing),
     };
+    signal(SIGPIPE, SIG_IGN); // a worker that died is a failed test, not the end of all
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 // Writing: what a record becomes, what is refused, what conflicts, what a batch leaves.
 #include "store_fixture.h"
 
-#define TYPES                                                                                                                \
-    "[{\"name\":\"duty\",\"indexes\":[{\"name\":\"on_call\",\"fields\":[\"on_call\"]},"                                          \
+#define TYPES                                                                                                \
+    "[{\"name\":\"duty\",\"indexes\":[{\"name\":\"on_call\",\"fields\":[\"on_call\"]},"                      \
     "{\"name\":\"name\",\"fields\":[\"name\"],\"unique\":true}]},{\"name\":\"pair\"}]"
 
 static struct hm_str packed(struct hm_buf *b, const char *const *names) {
@@ -106,7 +106,8 @@ static void what_a_worker_sends_is_checked(void **state) {
     cut.audience = (struct hm_str){"\x05\0pub", 5};
     struct hm_commit call = fx_call(&f, &cut, 1);
     assert_int_equal(fx_run(&f, &call), HM_PARAMS);
-    struct hm_intent twice[] = {fx_intent("duty", "1", "{}"), fx_intent("pair", "1", "{}"), fx_intent("duty", "1", NULL)};
+    struct hm_intent twice[] = {fx_intent("duty", "1", "{}"), fx_intent("pair", "1", "{}"),
+                                fx_intent("duty", "1", NULL)};
     call = fx_call(&f, twice, 3);
     assert_int_equal(fx_run(&f, &call), HM_PARAMS);
     struct hm_buf big = {0};
@@ -220,7 +221,8 @@ static void write_skew_is_a_conflict(void **state) {
 }
 
 // One call read a range and writes; before it commits, `change` happens.
-static enum hm_code after_change(struct fx *f, const char *index, const char *equals, const char *id, const char *data) {
+static enum hm_code after_change(struct fx *f, const char *index, const char *equals, const char *id,
+                                 const char *data) {
     struct hm_range range;
     fx_range(f, "duty", index, equals, NULL, NULL, &range);
     struct hm_seen seen = seen_range(&range);
@@ -238,9 +240,11 @@ static void a_phantom_in_a_range_is_a_conflict(void **state) {
     fx_new(&f, TYPES, 0);
     assert_int_equal(after_change(&f, "on_call", "[true]", "new", "{\"on_call\":true}"), HM_CONFLICT);
     assert_int_equal(after_change(&f, "on_call", "[true]", "other", "{\"on_call\":false}"), HM_OK);
-    assert_int_equal(after_change(&f, "on_call", "[true]", "other", "{\"on_call\":true}"), HM_CONFLICT); // moves in
-    assert_int_equal(after_change(&f, "on_call", "[true]", "other", "{\"on_call\":0}"), HM_CONFLICT);    // moves out
-    assert_int_equal(after_change(&f, "on_call", "[true]", "new", NULL), HM_CONFLICT);                   // is deleted
+    assert_int_equal(after_change(&f, "on_call", "[true]", "other", "{\"on_call\":true}"),
+                     HM_CONFLICT); // moves in
+    assert_int_equal(after_change(&f, "on_call", "[true]", "other", "{\"on_call\":0}"),
+                     HM_CONFLICT);                                                     // moves out
+    assert_int_equal(after_change(&f, "on_call", "[true]", "new", NULL), HM_CONFLICT); // is deleted
     assert_int_equal(after_change(&f, "on_call", "[]", "third", "{}"), HM_CONFLICT);
     assert_int_equal(after_change(&f, NULL, NULL, "fourth", "{}"), HM_CONFLICT); // the whole type
     assert_int_equal(after_change(&f, NULL, NULL, "fourth", NULL), HM_CONFLICT);
@@ -308,8 +312,8 @@ static void what_only_touches_other_records_does_not_conflict(void **state) {
 
 static void keep_change(void *arg, const struct hm_change *c) {
     struct hm_buf *out = arg;
-    hm_buf_printf(out, "%llu/%llu %d %.*s; ", (unsigned long long)c->seq, (unsigned long long)c->commit, (int)c->action,
-                  (int)c->id.len, c->id.ptr);
+    hm_buf_printf(out, "%llu/%llu %d %.*s; ", (unsigned long long)c->seq, (unsigned long long)c->commit,
+                  (int)c->action, (int)c->id.len, c->id.ptr);
 }
 
 static void a_refused_call_leaves_nothing_in_its_batch(void **state) {
@@ -319,12 +323,14 @@ static void a_refused_call_leaves_nothing_in_its_batch(void **state) {
     struct hm_buf told = {0};
     fx_new(&f, TYPES, 0);
     fx_put(&f, "duty", "taken", "{\"name\":\"x\"}");
-    struct hm_intent first[] = {fx_intent("duty", "a", "{\"name\":\"a\"}"), fx_intent("duty", "b", "{\"name\":\"b\"}")};
+    struct hm_intent first[] = {fx_intent("duty", "a", "{\"name\":\"a\"}"),
+                                fx_intent("duty", "b", "{\"name\":\"b\"}")};
     struct hm_intent bad[] = {fx_intent("duty", "c", "{\"name\":\"c\"}"), fx_intent("duty", "taken", NULL),
                               fx_intent("duty", "d", "{\"name\":\"a\"}")}; // "a" is taken within the batch
     struct hm_intent last[] = {fx_intent("duty", "e", "{\"name\":\"c\"}")};
     struct hm_seen stale = point("duty", "a", 0);
-    struct hm_commit calls[] = {fx_call(&f, first, 2), fx_call(&f, bad, 3), fx_call(&f, last, 1), fx_call(&f, last, 0)};
+    struct hm_commit calls[] = {fx_call(&f, first, 2), fx_call(&f, bad, 3), fx_call(&f, last, 1),
+                                fx_call(&f, last, 0)};
     calls[3].seen = &stale; // read that "a" is absent: no longer so, in the same batch
     calls[3].seen_count = 1;
     assert_true(hm_write_begin(f.store, &w, &f.err));
@@ -403,9 +409,10 @@ static void ranges_of_an_index_rebuilt_since_count_as_changed(void **state) {
     struct hm_intent in = fx_intent("pair", "1", "{}");
     struct hm_commit call = fx_call(&f, &in, 1);
     struct hm_types *types = NULL;
-    assert_true(hm_types_parse(S("[{\"name\":\"duty\",\"indexes\":[{\"name\":\"on_call\",\"fields\":[\"other\"]}]},"
-                                 "{\"name\":\"pair\"}]"),
-                               &types, &f.err));
+    assert_true(
+        hm_types_parse(S("[{\"name\":\"duty\",\"indexes\":[{\"name\":\"on_call\",\"fields\":[\"other\"]}]},"
+                         "{\"name\":\"pair\"}]"),
+                       &types, &f.err));
     assert_true(hm_store_set_types(f.store, types, &f.err));
     hm_types_unref(types);
     assert_int_equal(run_with(&f, call, &seen, 1), HM_OK); // nothing written since: what was read holds
@@ -418,8 +425,8 @@ static void ranges_of_an_index_rebuilt_since_count_as_changed(void **state) {
 
 static bool keep_logged(void *arg, const struct hm_change *c) {
     struct hm_buf *out = arg;
-    hm_buf_printf(out, "%llu %d %.*s/%.*s ", (unsigned long long)c->seq, (int)c->action, (int)c->type.len, c->type.ptr,
-                  (int)c->id.len, c->id.ptr);
+    hm_buf_printf(out, "%llu %d %.*s/%.*s ", (unsigned long long)c->seq, (int)c->action, (int)c->type.len,
+                  c->type.ptr, (int)c->id.len, c->id.ptr);
     hm_packed_json(c->audience, out);
     hm_packed_json(c->lost, out);
     hm_buf_printf(out, "%s; ", c->json.len ? "json" : "");
@@ -438,7 +445,8 @@ static void the_log_tells_every_change_in_order_and_hides_secrets(void **state) 
     in.audience = packed(&b, (const char *const[]){"role:b", NULL});
     call = fx_call(&f, &in, 1);
     assert_int_equal(fx_run(&f, &call), HM_OK);
-    struct hm_intent account = {.type = S("account"), .id = S("acc"), .data = S("{}"), .audience = in.audience};
+    struct hm_intent account = {
+        .type = S("account"), .id = S("acc"), .data = S("{}"), .audience = in.audience};
     call = fx_call(&f, &account, 1);
     call.from_core = true;
     assert_int_equal(fx_run(&f, &call), HM_OK);
@@ -469,7 +477,8 @@ static void memberships_follow_the_records(void **state) {
     struct hm_buf m = {0}, out = {0};
     fx_new(&f, TYPES, 0);
     for (int step = 0; step < 3; step++) {
-        const char *const lists[3][4] = {{"person:1", "person:2", "person:1", NULL}, {"person:2", "person:12", NULL}, {NULL}};
+        const char *const lists[3][4] = {
+            {"person:1", "person:2", "person:1", NULL}, {"person:2", "person:12", NULL}, {NULL}};
         struct hm_intent in = fx_intent("pair", "b", "{}"), other = fx_intent("duty", "a", "{}");
         hm_buf_clear(&m);
         in.members = packed(&m, lists[step]);
@@ -540,7 +549,8 @@ static void touched_keys_are_found_whatever_the_sizes_of_calls_and_batches(void 
             snprintf(key, sizeof key, "k%03d", k);
             char next[16];
             snprintf(next, sizeof next, "k%03d\1", k);
-            assert_int_equal(hm_touched_since(&t, snapshot, HM_SPACE_IDX, S(key), S(next)), when[k] > snapshot);
+            assert_int_equal(hm_touched_since(&t, snapshot, HM_SPACE_IDX, S(key), S(next)),
+                             when[k] > snapshot);
         }
     }
     // Past the bound the oldest is forgotten, and that is remembered.

@@ -1,0 +1,291 @@
+// Institutions, copies, the audit, and what the server says about itself. Loop thread; copies are made on a thread of their
+// own. What always holds: a caller from the network names no path on the server's disk, only a name under DATA/backups.
+#include "engine/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+// ---- institution.create, institution.list -------------------------------------------------------------------------------
+
+struct founding {
+    struct call *call;
+    struct institution *institution; // the new one
+    char id[65], code[20];
+    struct hm_buf record; // for the cluster
+};
+
+static void founding_end(struct founding *f) {
+    hm_buf_free(&f->record);
+    free(f);
+}
+
+static void founded(struct commit_item *item) {
+    struct founding *f = item->arg;
+    struct call *call = f->call;
+    struct hm_buf result = {0};
+    if (item->ok && item->commit.code == HM_OK) {
+        hm_buf_char(&result, '{');
+        hm_json_member_str(&result, "id", hm_str_of(f->id));
+        hm_json_member_str(&result, "code", hm_str_of(f->code));
+        hm_buf_char(&result, '}');
+        hm_call_ok(call, hm_buf_view(&result));
+    } else {
+        hm_call_fail_item(call, item);
+    }
+    hm_buf_free(&result);
+    founding_end(f);
+}
+
+// The new store has its first invitation: now the cluster may know of it.
+static void invited(struct commit_item *item) {
+    struct founding *f = item->arg;
+    if (!item->ok || item->commit.code != HM_OK) {
+        hm_call_fail_item(f->call, item);
+        founding_end(f);
+        return;
+    }
+    struct institution *cluster = hm_inst_find(f->call->engine, CLUSTER);
+    struct commit_item *next = hm_item_new(cluster, f->call->by, f->call->method);
+    hm_item_put(next, "institution", hm_str_of(f->id), 0, hm_buf_view(&f->record), "public");
+    next->arg = f;
+    hm_item_submit(next, founded);
+}
+
+static void founding_record(struct founding *f, int64_t zone) {
+    struct hm_json title = {0};
+    struct hm_buf *b = &f->record;
+    hm_json_get(f->call->params, "title", &title);
+    hm_buf_char(b, '{');
+    hm_json_member_raw(b, "title", title.raw);
+    hm_json_member_int(b, "zone", zone);
+    hm_json_member_str(b, "state", HM_LIT("open"));
+    hm_json_member_int(b, "created", hm_now_ms());
+    hm_buf_char(b, '}');
+}
+
+static void institution_create(struct call *call) {
+    struct hm_engine *engine = call->engine;
+    struct hm_error err = {0};
+    struct hm_json title = {0};
+    char id[65], hash[65];
+    int64_t zone = hm_arg_int(call, "zone_minutes", engine->settings.zone_minutes);
+    hm_arg_text(call, "id", id, sizeof id);
+    hm_json_get(call->params, "title", &title);
+    if (!hm_name_valid(hm_str_of(id))) {
+        hm_call_param(call, "id", "must begin with a letter and hold a-z, 0-9, _ . - only, 64 at most");
+        return;
+    }
+    if (title.kind != HM_JSON_STRING && title.kind != HM_JSON_OBJECT) {
+        hm_call_param(call, "title", "must be a text, or texts by language");
+        return;
+    }
+    if (zone < -1440 || zone > 1440) {
+        hm_call_param(call, "zone_minutes", "must be minutes from UTC");
+        return;
+    }
+    if (hm_inst_find(engine, id)) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "exists");
+        return;
+    }
+    struct founding *f = hm_alloc(sizeof *f);
+    struct hm_buf data = {0};
+    f->call = call;
+    snprintf(f->id, sizeof f->id, "%s", id);
+    if (!hm_inst_open(engine, id, &f->institution, &err)) {
+        hm_call_fail_error(call, &err);
+        founding_end(f);
+        return;
+    }
+    f->institution->zone_minutes = (int)zone;
+    founding_record(f, zone);
+    hm_code_new(f->code, hash);
+    hm_inst_invitation(&data, hm_now_ms(), NULL, HM_LIT("[\"administrator\"]"), "first administrator");
+    struct commit_item *item = hm_item_new(f->institution, call->by, call->method);
+    hm_item_put(item, "invitation", hm_str_of(hash), 0, hm_buf_view(&data), "");
+    item->arg = f;
+    hm_item_submit(item, invited);
+    hm_buf_free(&data);
+}
+
+static bool list_institution(void *arg, const struct hm_record *record, struct hm_json data) {
+    struct hm_buf *out = arg;
+    struct hm_json title;
+    if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
+    hm_buf_char(out, '{');
+    hm_json_member_str(out, "id", record->id);
+    if (hm_json_get(data, "title", &title)) hm_json_member_raw(out, "title", title.raw);
+    hm_buf_char(out, '}');
+    return true;
+}
+
+static void institution_list(struct call *call) {
+    struct institution *cluster = hm_inst_find(call->engine, CLUSTER);
+    struct hm_read *read = NULL;
+    struct hm_error err = {0};
+    struct hm_buf out = {0};
+    if (!hm_read_begin(cluster->store, &read, &err)) {
+        hm_call_fail_error(call, &err);
+        return;
+    }
+    struct hm_types *types = hm_store_types(cluster->store);
+    hm_buf_text(&out, "{\"items\":[");
+    hm_read_each(read, types, "institution", NULL, HM_LIT(""), false, list_institution, &out);
+    hm_buf_text(&out, "]}");
+    hm_types_unref(types);
+    hm_read_end(read);
+    hm_call_ok(call, hm_buf_view(&out));
+    hm_buf_free(&out);
+}
+
+// ---- backup.create --------------------------------------------------------------------------------------------------------
+
+struct backup {
+    struct posted posted;
+    struct hm_engine *engine;
+    struct hm_store *store;
+    struct call *call;
+    char *dir;
+    bool ok;
+    struct hm_error error;
+};
+
+static void backup_done(struct posted *posted) {
+    struct backup *b = (struct backup *)posted;
+    struct hm_buf result = {0};
+    if (b->ok) {
+        hm_buf_char(&result, '{');
+        hm_json_member_str(&result, "path", hm_str_of(b->dir));
+        hm_buf_char(&result, '}');
+        hm_call_ok(b->call, hm_buf_view(&result));
+    } else {
+        hm_call_fail_error(b->call, &b->error);
+    }
+    hm_buf_free(&result);
+    free(b->dir);
+    free(b);
+}
+
+static void *backup_main(void *arg) {
+    struct backup *b = arg;
+    struct hm_engine *engine = b->engine;
+    b->ok = hm_store_backup(b->store, b->dir, &b->error);
+    hm_engine_post(engine, &b->posted);
+    pthread_mutex_lock(&engine->post_lock);
+    engine->threads--;
+    pthread_cond_signal(&engine->thread_ended);
+    pthread_mutex_unlock(&engine->post_lock);
+    return NULL;
+}
+
+// NULL: the call has been answered.
+static char *backup_path(struct call *call) {
+    struct hm_buf to = {0}, path = {0};
+    hm_arg_buf(call, "to", &to);
+    if (call->caller->control && to.len && to.data[0] == '/' && !memchr(to.data, 0, to.len)) return to.data;
+    if (!hm_name_valid(hm_buf_view(&to))) {
+        hm_call_param(call, "to", call->caller->control ? "must be a path from the root, or a name" : "must be a name");
+    } else {
+        hm_buf_printf(&path, "%s/backups", call->engine->data_dir);
+        if (mkdir(path.data, 0700) == 0 || errno == EEXIST)
+            hm_buf_printf(&path, "/%s", to.data);
+        else
+            hm_buf_free(&path);
+        if (!path.data) hm_call_fail(call, HM_UNAVAILABLE, "the folder of the backups cannot be made");
+    }
+    hm_buf_free(&to);
+    return path.data;
+}
+
+static void backup_create(struct call *call) {
+    struct hm_engine *engine = call->engine;
+    char *dir = backup_path(call);
+    pthread_attr_t attr;
+    pthread_t thread;
+    if (!dir) return;
+    struct backup *b = hm_alloc(sizeof *b);
+    *b = (struct backup){.posted.run = backup_done, .engine = engine, .store = call->institution->store, .call = call, .dir = dir};
+    pthread_mutex_lock(&engine->post_lock);
+    engine->threads++;
+    pthread_mutex_unlock(&engine->post_lock);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int failed = pthread_create(&thread, &attr, backup_main, b);
+    pthread_attr_destroy(&attr);
+    if (!failed) return;
+    pthread_mutex_lock(&engine->post_lock);
+    engine->threads--;
+    pthread_mutex_unlock(&engine->post_lock);
+    hm_call_fail(call, HM_UNAVAILABLE, "no thread for a backup");
+    free(b->dir);
+    free(b);
+}
+
+// ---- the rest -------------------------------------------------------------------------------------------------------------
+
+static void audit_list(struct call *call) {
+    char whose[HM_ID_MAX + 1];
+    struct hm_buf equals = {0};
+    bool one = hm_arg_text(call, "whose", whose, sizeof whose);
+    hm_buf_char(&equals, '[');
+    if (one) hm_json_put_str(&equals, hm_str_of(whose));
+    hm_buf_char(&equals, ']');
+    hm_record_list(call, "audit", one ? "whose" : "", hm_buf_view(&equals), true);
+    hm_buf_free(&equals);
+}
+
+static void rpc_discover(struct call *call) {
+    struct hm_buf out = {0};
+    hm_engine_openrpc(call->engine, call->institution ? call->institution->id : NULL, &out);
+    hm_call_ok(call, hm_buf_view(&out));
+    hm_buf_free(&out);
+}
+
+static void server_info(struct call *call) {
+    struct hm_buf out = {0};
+    hm_buf_char(&out, '{');
+    hm_json_member_str(&out, "version", hm_str_of(HAMROH_VERSION));
+    hm_json_member_raw(&out, "languages", HM_LIT("[\"uz\",\"uz-Cyrl\",\"ru\",\"en\"]"));
+    hm_json_member_int(&out, "time", hm_now_ms());
+    hm_json_member_str(&out, "clock", hm_clock_is_manual() ? HM_LIT("manual") : HM_LIT("wall"));
+    hm_json_member_int(&out, "zone_minutes",
+                       call->institution ? call->institution->zone_minutes : call->engine->settings.zone_minutes);
+    hm_buf_char(&out, '}');
+    hm_call_ok(call, hm_buf_view(&out));
+    hm_buf_free(&out);
+}
+
+static void clock_advance(struct call *call) {
+    int64_t ms = hm_arg_int(call, "ms", 0);
+    struct hm_buf out = {0};
+    if (!hm_clock_is_manual()) {
+        hm_call_reason(call, HM_FORBIDDEN, "need", "the setting clock = manual");
+        return;
+    }
+    if (ms < 0 || ms > 10LL * 366 * 86400000) {
+        hm_call_param(call, "ms", "must be 0 to ten years");
+        return;
+    }
+    hm_clock_advance(ms);
+    hm_buf_printf(&out, "{\"time\":%lld}", (long long)hm_now_ms());
+    hm_call_ok(call, hm_buf_view(&out));
+    hm_buf_free(&out);
+}
+
+static const struct core_method rows[] = {
+    {"institution.create", ACCESS_CLUSTER, "id:text! title:any! zone_minutes:int",
+     "Makes an institution; gives the invitation code of its first administrator.", institution_create},
+    {"institution.list", ACCESS_PUBLIC, "", "The institutions of this server.", institution_list},
+    {"backup.create", ACCESS_ADMIN, "to:long!", "A consistent copy of the institution while it is served.", backup_create},
+    {"audit.list", ACCESS_ADMIN, "whose:text order:text limit:int cursor:long", "Who opened which sealed field, and why.",
+     audit_list},
+    {"rpc.discover", ACCESS_PUBLIC, "institution:text", "This document.", rpc_discover},
+    {"server.info", ACCESS_PUBLIC, "institution:text", "Version, languages, time.", server_info},
+    {"clock.advance", ACCESS_ADMIN, "ms:int!", "Moves the manual clock (trials only).", clock_advance},
+    {"feed.open", ACCESS_SIGNED_IN, "after:object types:array", "Opens the feed of what is committed, on a WebSocket.", NULL},
+    {"feed.close", ACCESS_SIGNED_IN, "", "Closes the feed.", NULL},
+};
+const struct core_table hm_methods_admin = {rows, sizeof rows / sizeof *rows};

@@ -1,0 +1,91 @@
+// Trying plugins before they serve: a worker of its own loads the candidates and runs their tests. What always holds: until
+// hm_trial_adopt nothing of the institution has changed but, perhaps, the types in force (hm_trial_end puts them back);
+// one trial at a time for an institution; a trial under way is named by institution->trial.
+#include "engine/internal.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err) {
+    if (inst->trial) {
+        hm_fail(err, HM_CONFLICT, "another version is being tried at this moment");
+        return NULL;
+    }
+    struct proc *proc = hm_proc_start(inst, PROC_TRIAL, candidates, true, err);
+    if (!proc) return NULL;
+    struct trial *trial = hm_alloc(sizeof *trial);
+    trial->institution = inst;
+    trial->proc = proc;
+    proc->trial = trial;
+    inst->trial = trial;
+    return trial;
+}
+
+void hm_trial_loaded(struct proc *proc, struct catalogue *cat) {
+    struct trial *trial = proc->trial;
+    trial->catalogue = hm_cat_ref(cat);
+    trial->ready(trial);
+}
+
+void hm_trial_refused(struct proc *proc, struct hm_str errors) {
+    struct trial *trial = proc->trial;
+    proc->trial = NULL;
+    trial->proc = NULL;
+    hm_proc_stop(proc);
+    if (!trial->busy) trial->refused(trial, errors); // else whoever is told next sees that the worker is gone
+}
+
+static bool same_types(const struct institution *inst, const struct catalogue *cat) {
+    struct hm_types *now = hm_store_types(inst->store);
+    bool same = hm_str_eq(hm_types_json(now), hm_types_json(cat->types));
+    hm_types_unref(now);
+    return same;
+}
+
+static void types_done(struct commit_item *item) {
+    struct trial *trial = item->arg;
+    trial->busy--;
+    trial->typed(trial, item->ok, &item->error);
+}
+
+void hm_trial_types(struct trial *trial) {
+    struct institution *inst = trial->institution;
+    if (same_types(inst, trial->catalogue)) {
+        trial->typed(trial, true, NULL);
+        return;
+    }
+    struct commit_item *item = hm_item_new(inst, "", "types");
+    item->types = hm_types_ref(trial->catalogue->types);
+    item->arg = trial;
+    trial->busy++;
+    hm_item_submit(item, types_done);
+}
+
+static void trial_free(struct trial *trial) {
+    assert(!trial->busy);
+    trial->institution->trial = NULL;
+    hm_cat_unref(trial->catalogue);
+    free(trial);
+}
+
+void hm_trial_adopt(struct trial *trial) {
+    struct institution *inst = trial->institution;
+    if (trial->proc) trial->proc->trial = NULL;
+    hm_inst_activate(inst, trial->proc, trial->catalogue);
+    trial_free(trial);
+}
+
+void hm_trial_end(struct trial *trial) {
+    struct institution *inst = trial->institution;
+    if (trial->proc) {
+        trial->proc->trial = NULL;
+        hm_proc_stop(trial->proc);
+    }
+    if (inst->catalogue && trial->catalogue && !inst->engine->closing && !same_types(inst, inst->catalogue)) {
+        struct commit_item *item = hm_item_new(inst, "", "types");
+        item->types = hm_types_ref(inst->catalogue->types);
+        hm_item_submit(item, hm_item_ignored);
+    }
+    trial_free(trial);
+}

@@ -1,0 +1,556 @@
+// Running one call: the caller and their rights, params against their schema, the method, and errors as they will be told.
+// What always holds: everything that touches plugin code runs under one protected call with limits armed, and host->trouble is
+// filled before the state is looked at again.
+#include "script/frames.h"
+#include "script/host.h"
+#include "script/lua_json.h"
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// ---- errors -------------------------------------------------------------------------------------------------------------------
+
+struct hm_buf *hm_scratch(struct hm_host *host, unsigned which) {
+    struct hm_buf *b = &host->scratch[which];
+    if (b->cap > 4u << 20) hm_buf_free(b);
+    hm_buf_clear(b);
+    hm_buf_reserve(b, 64);
+    return b;
+}
+
+struct hm_str hm_check_str(lua_State *L, int index) {
+    struct hm_str s;
+    s.ptr = luaL_checklstring(L, index, &s.len);
+    return s;
+}
+
+void hm_push_str(lua_State *L, struct hm_str s) {
+    lua_pushlstring(L, s.ptr ? s.ptr : "", s.len);
+}
+
+struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what) {
+    struct hm_host *host = hm_host_of(L);
+    struct hm_buf *b = hm_scratch(host, which);
+    struct hm_error err = {0};
+    struct hm_json value = {0};
+    if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err) || !hm_json_parse(hm_buf_view(b), &value, &err))
+        luaL_error(L, "%s: %s", what, err.message);
+    return value;
+}
+
+// Errors of the protocol are tables {code=, message=, data=} with this metatable, so that a plugin may look at one that it caught.
+static int error_tostring(lua_State *L) {
+    lua_settop(L, 1);
+    if (lua_istable(L, 1)) lua_getfield(L, 1, "message");
+    return 1;
+}
+
+static void push_error_meta(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_error) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, error_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &hm_reg_error);
+}
+
+_Noreturn void hm_raise(lua_State *L, enum hm_code code, const char *message, int data) {
+    if (data) data = lua_absindex(L, data);
+    luaL_checkstack(L, 6, NULL);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, message ? message : hm_code_message(code));
+    lua_setfield(L, -2, "message");
+    if (data) {
+        lua_pushvalue(L, data);
+        lua_setfield(L, -2, "data");
+    }
+    push_error_meta(L);
+    lua_setmetatable(L, -2);
+    lua_error(L);
+    abort(); // lua_error does not come back
+}
+
+_Noreturn void hm_raise_error(lua_State *L, const struct hm_error *err) {
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, err->message);
+    lua_setfield(L, -2, err->code == HM_CONFLICT ? "reason" : err->code == HM_TOO_LARGE ? "limit" : "detail");
+    hm_raise(L, err->code, NULL, -1);
+}
+
+_Noreturn void hm_raise_faults(lua_State *L, const struct hm_faults *faults) {
+    lua_createtable(L, 0, 1);
+    hm_faults_push(L, faults);
+    lua_setfield(L, -2, "errors");
+    hm_raise(L, HM_PARAMS, NULL, -1);
+}
+
+static bool is_protocol_error(lua_State *L, int index) {
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_error);
+    bool is = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return is;
+}
+
+// Notes the first place in Lua code, while the stack still stands. The error value stays as it is.
+int hm_traceback(lua_State *L) {
+    struct hm_host *host = hm_host_of(L);
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+        snprintf(host->trouble.file, sizeof host->trouble.file, "%s", ar.short_src);
+        host->trouble.line = ar.currentline;
+        break;
+    }
+    return 1;
+}
+
+void hm_trouble_clear(struct hm_host *host) {
+    hm_buf_clear(&host->trouble.data);
+    host->trouble.code = HM_OK;
+    host->trouble.message[0] = host->trouble.file[0] = '\0';
+    host->trouble.line = 0;
+    host->trouble.plugin = -1;
+}
+
+// "services/pair.lua:12: what" -> the place, and what.
+static void take_text(struct hm_trouble *t, const char *text) {
+    const char *colon = strstr(text, ".lua:");
+    char *end;
+    if (colon && colon - text < 120) {
+        long line = strtol(colon + 5, &end, 10);
+        if (end > colon + 5 && *end == ':' && line > 0 && line < 10000000 && !memchr(text, ' ', (size_t)(colon - text))) {
+            snprintf(t->file, sizeof t->file, "%.*s", (int)(colon + 4 - text), text);
+            t->line = (int)line;
+            text = end + 1 + (end[1] == ' ');
+        }
+    }
+    snprintf(t->message, sizeof t->message, "%s", text);
+}
+
+static void data_open(struct hm_trouble *t) {
+    hm_buf_clear(&t->data);
+    hm_buf_char(&t->data, '{');
+}
+
+// Who made it, and where: closes the object.
+static void data_place(struct hm_host *host, bool with_message) {
+    struct hm_trouble *t = &host->trouble;
+    int plugin = host->call.plugin;
+    for (size_t i = 0; i < host->loaded_count; i++) // the file tells better than the method
+        if (host->loaded[i].active && t->file[0] && strcmp(host->loaded[i].source->file, t->file) == 0) plugin = (int)i;
+    t->plugin = plugin;
+    if (plugin >= 0 && (size_t)plugin < host->loaded_count) {
+        char version[13];
+        snprintf(version, sizeof version, "%.12s", host->loaded[plugin].source->hash);
+        hm_json_member_str(&t->data, "plugin", hm_str_of(host->loaded[plugin].id));
+        hm_json_member_str(&t->data, "version", hm_str_of(version));
+        if (!t->file[0]) snprintf(t->file, sizeof t->file, "%s", host->loaded[plugin].source->file);
+    }
+    hm_json_member_str(&t->data, "file", hm_str_of(t->file));
+    hm_json_member_int(&t->data, "line", t->line);
+    if (with_message) hm_json_member_str(&t->data, "message", hm_str_of(t->message));
+    hm_buf_char(&t->data, '}');
+}
+
+static void take_limit(struct hm_host *host) {
+    struct hm_trouble *t = &host->trouble;
+    struct hm_sandbox *box = &host->box;
+    if (box->file[0]) {
+        snprintf(t->file, sizeof t->file, "%s", box->file);
+        t->line = box->line;
+    }
+    data_open(t);
+    if (box->time_up) {
+        t->code = HM_DEADLINE;
+        snprintf(t->message, sizeof t->message, "the limit of %u ms of computing was exceeded", box->cpu_ms);
+        hm_json_member_int(&t->data, "limit_ms", box->cpu_ms);
+    } else {
+        t->code = HM_TOO_LARGE;
+        snprintf(t->message, sizeof t->message, "the limit of %llu bytes of memory was exceeded",
+                 (unsigned long long)box->memory_bytes);
+        hm_json_member_str(&t->data, "limit", HM_LIT("memory"));
+        hm_json_member_int(&t->data, "limit_bytes", (int64_t)box->memory_bytes);
+    }
+    data_place(host, false);
+}
+
+static void take_protocol_error(struct hm_host *host, int at) {
+    lua_State *L = host->box.L;
+    struct hm_trouble *t = &host->trouble;
+    struct hm_error err = {0};
+    lua_pushliteral(L, "code");
+    lua_rawget(L, at);
+    lua_Integer code = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    lua_pushliteral(L, "message");
+    if (lua_rawget(L, at) == LUA_TSTRING) snprintf(t->message, sizeof t->message, "%s", lua_tostring(L, -1));
+    // The codes that a plugin's word may stand for; whatever else it made of the table is an error of the plugin.
+    static const enum hm_code allowed[] = {HM_METHOD,   HM_PARAMS,   HM_UNAUTHENTICATED, HM_FORBIDDEN,   HM_NOT_FOUND,
+                                           HM_CONFLICT, HM_TOO_MANY, HM_TOO_LARGE,       HM_UNAVAILABLE, HM_INTERNAL};
+    t->code = HM_PLUGIN;
+    for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
+        if ((lua_Integer)allowed[i] == code) t->code = allowed[i];
+    hm_buf_clear(&t->data);
+    lua_pushliteral(L, "data");
+    if (lua_rawget(L, at) == LUA_TTABLE && !hm_lua_to_json_opt(L, -1, false, 64u << 10, &t->data, &err)) hm_buf_clear(&t->data);
+    lua_pop(L, 3);
+    if (t->code == HM_PLUGIN) {
+        data_open(t);
+        data_place(host, true);
+    }
+}
+
+void hm_trouble_take(struct hm_host *host, int status) {
+    lua_State *L = host->box.L;
+    struct hm_trouble *t = &host->trouble;
+    int at = lua_gettop(L);
+    if (status == LUA_ERRMEM && !host->box.time_up) host->box.memory_up = true;
+    if (hm_sandbox_spent(&host->box)) {
+        host->box.cap = SIZE_MAX;
+        take_limit(host);
+    } else if (is_protocol_error(L, at)) {
+        take_protocol_error(host, at);
+    } else {
+        t->code = HM_PLUGIN;
+        if (lua_type(L, at) == LUA_TSTRING) {
+            take_text(t, lua_tostring(L, at));
+        } else {
+            // Never asked for its text: that might be a function that does not end.
+            snprintf(t->message, sizeof t->message, "an error value of type %s", lua_typename(L, lua_type(L, at)));
+        }
+        data_open(t);
+        data_place(host, true);
+    }
+    lua_settop(L, at - 1);
+}
+
+// ---- who is calling ---------------------------------------------------------------------------------------------------------------
+
+static bool json_flag(struct hm_json object, const char *name) {
+    struct hm_json v;
+    bool on = false;
+    return hm_json_get(object, name, &v) && hm_json_bool(v, &on) && on;
+}
+
+void hm_who_read(struct hm_who *who, struct hm_json caller) {
+    hm_who_free(who);
+    who->caller = caller;
+    if (!hm_json_get_text(caller, "person", who->person, sizeof who->person)) who->person[0] = '\0';
+    if (!hm_json_get_text(caller, "login", who->login, sizeof who->login)) who->login[0] = '\0';
+    if (!hm_json_get_text(caller, "locale", who->locale, sizeof who->locale)) snprintf(who->locale, sizeof who->locale, "uz");
+    who->admin = json_flag(caller, "admin");
+    who->local = json_flag(caller, "local");
+    if (!hm_json_get(caller, "roles", &who->roles)) who->roles = (struct hm_json){0};
+}
+
+void hm_who_free(struct hm_who *who) {
+    hm_principals_unref(who->principals);
+    *who = (struct hm_who){0};
+}
+
+static bool json_text_is(struct hm_json v, struct hm_str text) {
+    return v.kind == HM_JSON_STRING && v.raw.len == text.len + 2 && memcmp(v.raw.ptr + 1, text.ptr, text.len) == 0;
+}
+
+bool hm_who_has_role(const struct hm_who *who, struct hm_str role) {
+    struct hm_json item;
+    struct hm_json_iter it = hm_json_iter(who->roles);
+    if ((who->admin || who->local) && hm_str_eq(role, HM_LIT("administrator"))) return true;
+    while (who->roles.raw.len && hm_json_next(&it, NULL, &item))
+        if (json_text_is(item, role)) return true;
+    return false;
+}
+
+static struct hm_principals *principals_of(struct hm_who *who) {
+    if (who->principals) return who->principals;
+    struct hm_json list, item;
+    struct hm_str names[512];
+    struct hm_buf text = {0};
+    size_t count = 0, ends[512];
+    if (hm_json_get(who->caller, "principals", &list)) {
+        struct hm_json_iter it = hm_json_iter(list);
+        while (count < 512 && hm_json_next(&it, NULL, &item))
+            if (hm_json_string(item, &text)) ends[count++] = text.len;
+    }
+    for (size_t i = 0, from = 0; i < count; from = ends[i++])
+        names[i] = (struct hm_str){text.data + from, ends[i] - from};
+    who->principals = hm_principals_new(names, count);
+    hm_buf_free(&text);
+    return who->principals;
+}
+
+bool hm_who_is(struct hm_who *who, struct hm_str name) {
+    if (!memchr(name.ptr, ':', name.len) && hm_who_has_role(who, name)) return true;
+    return hm_principals_has(principals_of(who), name);
+}
+
+// ---- methods ------------------------------------------------------------------------------------------------------------------------
+
+static void check_access(lua_State *L, struct hm_who *who, int method) {
+    lua_getfield(L, method, "access");
+    int access = lua_gettop(L);
+    const char *word = lua_type(L, access) == LUA_TSTRING ? lua_tostring(L, access) : "";
+    bool signed_in = who->person[0] || who->login[0] || who->local || who->admin;
+    if (strcmp(word, "public") == 0) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (!signed_in) hm_raise(L, HM_UNAUTHENTICATED, NULL, 0);
+    if (strcmp(word, "signed_in") != 0 && !who->local) {
+        bool may = false;
+        lua_Integer n = lua_istable(L, access) ? (lua_Integer)lua_rawlen(L, access) : 0;
+        for (lua_Integer i = 1; i <= n && !may; i++) {
+            lua_rawgeti(L, access, i);
+            may = lua_type(L, -1) == LUA_TSTRING && hm_who_has_role(who, hm_str_of(lua_tostring(L, -1)));
+            lua_pop(L, 1);
+        }
+        if (!may) {
+            lua_createtable(L, 0, 1);
+            lua_pushvalue(L, access);
+            lua_setfield(L, -2, "need");
+            hm_raise(L, HM_FORBIDDEN, NULL, -1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+// Checks the params (on the top) by the method's declaration; `idem` belongs to the server and is taken out.
+static void check_params(lua_State *L, int method) {
+    struct hm_host *host = hm_host_of(L);
+    int value = lua_gettop(L);
+    lua_getfield(L, method, "params");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        if (lua_istable(L, value)) lua_setfield(L, value, "idem");
+        lua_settop(L, value + 1);
+        lua_getfield(L, method, "open_params");
+        struct hm_schema_options options = {"", lua_toboolean(L, -1) != 0, false};
+        if (!hm_schema_check(L, value + 1, value, &options, &host->faults)) hm_raise_faults(L, &host->faults);
+    }
+    lua_settop(L, value);
+}
+
+// Puts the method's declaration on the stack, or raises.
+static void push_method(lua_State *L, const char *name, int *plugin) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_methods);
+    if (lua_getfield(L, -1, name) != LUA_TTABLE) {
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "method");
+        hm_raise(L, HM_METHOD, NULL, -1);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_owners);
+    lua_getfield(L, -1, name);
+    *plugin = (int)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+    lua_remove(L, -2);
+}
+
+void hm_call_method(lua_State *L, const char *name, bool access) {
+    struct hm_host *host = hm_host_of(L);
+    int params = lua_gettop(L), before = host->call.plugin, plugin;
+    luaL_checkstack(L, 16, NULL);
+    if (++host->call.depth > HM_CALL_DEPTH) luaL_error(L, "%s: methods that call methods, too deep", name);
+    push_method(L, name, &plugin);
+    int method = lua_gettop(L);
+    if (access) check_access(L, &host->call.who, method);
+    host->call.plugin = plugin;
+    lua_pushvalue(L, params);
+    check_params(L, method);
+    lua_getfield(L, method, "run");
+    hm_ctx_push(L);
+    lua_pushvalue(L, method + 1);
+    lua_call(L, 2, 1);
+    lua_getfield(L, method, "job");
+    if (host->call.depth > 1 && lua_toboolean(L, -1)) { // inside of another call a job is its two parts in one
+        lua_pop(L, 1);
+        if (lua_getfield(L, method, "done") == LUA_TFUNCTION) {
+            hm_ctx_push(L);
+            lua_pushvalue(L, method + 1);
+            lua_pushvalue(L, -4);
+            lua_call(L, 3, 1);
+        } else {
+            lua_pop(L, 1);
+        }
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_replace(L, params);
+    lua_settop(L, params);
+    host->call.plugin = before;
+    host->call.depth--;
+}
+
+// ---- the host's own methods -----------------------------------------------------------------------------------------------------------
+
+static void react(lua_State *L, struct hm_json params) {
+    struct hm_host *host = hm_host_of(L);
+    struct hm_json change;
+    char type[HM_NAME_MAX + 1], action[16], event[HM_NAME_MAX + 20];
+    lua_Integer ran = 0;
+    if (!hm_json_get(params, "change", &change) || !hm_json_get_text(change, "type", type, sizeof type) ||
+        !hm_json_get_text(change, "action", action, sizeof action))
+        luaL_error(L, "$react: no change");
+    snprintf(event, sizeof event, "%s.%s", type, action);
+    for (size_t i = 0; i < host->loaded_count; i++) {
+        int top = lua_gettop(L);
+        if (!host->loaded[i].active) continue;
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        if (lua_getfield(L, -1, "on") == LUA_TTABLE && lua_getfield(L, -1, event) == LUA_TFUNCTION) {
+            host->call.plugin = (int)i;
+            hm_ctx_push(L);
+            hm_lua_push_json(L, change);
+            lua_call(L, 2, 0);
+            ran++;
+        }
+        lua_settop(L, top);
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushinteger(L, ran);
+    lua_setfield(L, -2, "ran");
+}
+
+static void run_every(lua_State *L, struct hm_json params) {
+    struct hm_host *host = hm_host_of(L);
+    char plugin[HM_NAME_MAX + 1], cron[64];
+    if (!hm_json_get_text(params, "plugin", plugin, sizeof plugin) || !hm_json_get_text(params, "cron", cron, sizeof cron))
+        luaL_error(L, "$every: no plugin or cron");
+    for (size_t i = 0; i < host->loaded_count; i++) {
+        if (!host->loaded[i].active || strcmp(host->loaded[i].id, plugin) != 0) continue;
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        if (lua_getfield(L, -1, "every") != LUA_TTABLE || lua_getfield(L, -1, cron) != LUA_TFUNCTION) break;
+        host->call.plugin = (int)i;
+        hm_ctx_push(L);
+        lua_call(L, 1, 1);
+        return;
+    }
+    luaL_error(L, "$every: '%s' has nothing for '%s'", plugin, cron);
+}
+
+// The second part of a job: done(ctx, params, result).
+static void job_done(lua_State *L, const char *name, struct hm_json both) {
+    struct hm_host *host = hm_host_of(L);
+    struct hm_json params = {0}, result = {0};
+    push_method(L, name, &host->call.plugin);
+    int method = lua_gettop(L);
+    hm_json_get(both, "params", &params);
+    hm_json_get(both, "result", &result);
+    bool has_done = lua_getfield(L, method, "done") == LUA_TFUNCTION;
+    if (has_done) {
+        hm_ctx_push(L);
+        hm_lua_push_json(L, params);
+        check_params(L, method);
+    }
+    hm_lua_push_json(L, result);
+    if (has_done) lua_call(L, 3, 1);
+}
+
+// ---- one call ---------------------------------------------------------------------------------------------------------------------------
+
+static int run_protected(lua_State *L) {
+    struct hm_host *host = hm_host_of(L);
+    const struct hm_call_args *args = lua_touserdata(L, 1);
+    struct hm_json params;
+    struct hm_error err = {0};
+    char name[128];
+    hm_ctx_make(host);
+    snprintf(name, sizeof name, "%.*s", (int)(args->method.len < 127 ? args->method.len : 127), args->method.ptr);
+    struct hm_str text = args->params.len ? args->params : HM_LIT("{}");
+    if (!hm_json_parse(text, &params, &err)) hm_raise_error(L, &err);
+    if (strcmp(name, "$react") == 0) {
+        host->call.may_write = true;
+        react(L, params);
+    } else if (strcmp(name, "$every") == 0) {
+        host->call.may_write = true;
+        run_every(L, params);
+    } else if (strcmp(name, "$plugins") == 0) {
+        hm_catalogue_plugins(L, params, &host->out);
+        return 0; // has written its answer itself
+    } else if (args->flags & HM_CALL_JOB_DONE) {
+        host->call.may_write = true;
+        job_done(L, name, params);
+    } else {
+        int plugin;
+        push_method(L, name, &plugin);
+        host->call.plugin = plugin;
+        lua_getfield(L, -1, "writes");
+        lua_getfield(L, -2, "job");
+        host->call.may_write = lua_toboolean(L, -2) && !lua_toboolean(L, -1) && !(args->flags & HM_CALL_JOB_RUN);
+        lua_pop(L, 3);
+        hm_lua_push_json(L, params);
+        hm_call_method(L, name, true);
+    }
+    if (!hm_lua_to_json_opt(L, -1, false, host->limits.output_bytes, &host->out, &err)) {
+        if (err.code != HM_TOO_LARGE) luaL_error(L, "the result of %s: %s", name, err.message);
+        lua_createtable(L, 0, 2);
+        lua_pushliteral(L, "output");
+        lua_setfield(L, -2, "limit");
+        lua_pushinteger(L, (lua_Integer)host->limits.output_bytes);
+        lua_setfield(L, -2, "limit_bytes");
+        hm_raise(L, HM_TOO_LARGE, NULL, -1);
+    }
+    return 0;
+}
+
+static bool begin(struct hm_host *host, const struct hm_call_args *args) {
+    struct hm_call *c = &host->call;
+    struct hm_error err = {0};
+    uint8_t seed[32] = {0};
+    struct hm_json caller = {0};
+    hm_trouble_clear(host);
+    hm_buf_clear(&host->out);
+    c->number = args->number;
+    c->now_ms = args->now_ms;
+    c->may_write = c->testing = false;
+    c->depth = c->log_lines = 0;
+    c->plugin = -1;
+    memcpy(seed, args->seed.ptr, args->seed.len < sizeof seed ? args->seed.len : sizeof seed);
+    hm_random_seed(&c->random, seed);
+    if (hm_json_parse(args->caller.len ? args->caller : HM_LIT("{}"), &caller, &err)) hm_who_read(&c->who, caller);
+    // Own writes are held outside of Lua: they get as much again as Lua has.
+    size_t bytes = args->limits.memory_bytes && args->limits.memory_bytes < SIZE_MAX ? (size_t)args->limits.memory_bytes : SIZE_MAX;
+    if (!err.code) hm_tx_begin(host->tx, host->store, host->types, bytes, &err);
+    if (!err.code) return true;
+    host->trouble.code = err.code;
+    memcpy(host->trouble.message, err.message, sizeof err.message);
+    return false;
+}
+
+bool hm_call_run(struct hm_host *host, const struct hm_call_args *args) {
+    struct hm_limits before = host->limits;
+    host->limits = args->limits;
+    bool ok = begin(host, args);
+    if (ok) {
+        lua_State *L = host->box.L;
+        host->calls++;
+        lua_pushcfunction(L, hm_traceback);
+        lua_pushcfunction(L, run_protected);
+        lua_pushlightuserdata(L, (void *)args);
+        hm_sandbox_arm(&host->box, args->limits.cpu_ms, args->limits.memory_bytes);
+        int status = lua_pcall(L, 1, 0, -3);
+        if (status == LUA_OK) {
+            // The time may run out between the last instruction and here: the answer is whole, so it counts.
+            host->box.time_up = 0;
+            lua_sethook(L, NULL, 0, 0);
+        } else {
+            ok = false;
+            hm_trouble_take(host, status);
+        }
+        hm_sandbox_disarm(&host->box);
+        lua_settop(L, 0);
+    }
+    host->limits = before;
+    return ok;
+}
+
+void hm_call_end(struct hm_host *host) {
+    hm_tx_end(host->tx);
+    hm_who_free(&host->call.who);
+}
