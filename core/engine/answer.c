@@ -167,13 +167,14 @@ static void put_idem(struct commit_item *item, struct call *call, struct hm_str 
     hm_buf_free(&data);
 }
 
-void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result) {
+void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
+                         void (*done)(struct commit_item *item)) {
     item->call = call;
     item->result = hm_item_keep(item, result);
     item->depth = call->depth;
     hm_item_audits(item, call);
     put_idem(item, call, item->result);
-    hm_item_submit(item, hm_call_committed);
+    hm_item_submit(item, done);
 }
 
 // ---- results ------------------------------------------------------------------------------------------------------------

@@ -355,8 +355,9 @@ void hm_call_again(struct call *call) {
     } else if (hm_call_idem(call)) {
         return;
     } else if (call->job) {
-        if (call->job_proc && call->job_proc->state == PROC_READY)
-            hm_proc_call(call->job_proc, call);
+        struct proc *proc = hm_job_proc(call->job);
+        if (proc)
+            hm_proc_call(proc, call);
         else
             hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
     } else if (call->conflicts >= CONTENDED_FROM) {

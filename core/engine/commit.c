@@ -59,15 +59,12 @@ static struct hm_intent *intent_add(struct commit_item *item) {
     return intent;
 }
 
-static struct hm_str pack(struct commit_item *item, const char *list) {
+static struct hm_str pack(struct commit_item *item, const char *principal) {
     struct hm_buf packed = {0};
-    while (list && *list) {
-        size_t len = strcspn(list, ",");
-        if (len) hm_packed_add(&packed, (struct hm_str){list, len});
-        list += len + (list[len] == ',');
-    }
-    if (packed.data) hm_item_own(item, packed.data);
-    return (struct hm_str){packed.data, packed.len};
+    if (!principal[0]) return HM_LIT("");
+    hm_packed_add(&packed, hm_str_of(principal));
+    hm_item_own(item, packed.data);
+    return hm_buf_view(&packed);
 }
 
 void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,

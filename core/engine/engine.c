@@ -295,7 +295,6 @@ bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **
     engine->lock_fd = -1;
     engine->posted_tail = &engine->posted;
     pthread_mutex_init(&engine->post_lock, NULL);
-    pthread_cond_init(&engine->thread_ended, NULL);
     if (!lock_take(engine->data_dir, &engine->lock_fd, err)) goto out;
     if (!key_read(engine->data_dir, engine->master_key, err)) goto out;
     if (engine->settings.clock_manual && !hm_clock_is_manual()) hm_clock_manual(hm_now_ms());
@@ -316,13 +315,6 @@ out:
     return ok;
 }
 
-static void wait_for_threads(struct hm_engine *engine) {
-    pthread_mutex_lock(&engine->post_lock);
-    while (engine->threads)
-        pthread_cond_wait(&engine->thread_ended, &engine->post_lock);
-    pthread_mutex_unlock(&engine->post_lock);
-}
-
 void hm_engine_close(struct hm_engine *engine) {
     struct institution *inst, *next;
     if (!engine) return;
@@ -331,7 +323,7 @@ void hm_engine_close(struct hm_engine *engine) {
     // What waits for a password is answered first: it may hold calls that nothing else knows.
     hm_pwpool_free(engine->passwords);
     engine->passwords = NULL;
-    wait_for_threads(engine);
+    hm_backups_wait(engine);
     // Then what is being committed gets its true answer. Answers stage nothing new while closing.
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_committer_stop(inst);
@@ -346,7 +338,6 @@ void hm_engine_close(struct hm_engine *engine) {
     sodium_memzero(engine->seeds, sizeof engine->seeds);
     if (engine->lock_fd >= 0) close(engine->lock_fd);
     pthread_mutex_destroy(&engine->post_lock);
-    pthread_cond_destroy(&engine->thread_ended);
     free(engine->methods);
     free(engine->worker_exe);
     free(engine->data_dir);

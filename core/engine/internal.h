@@ -79,8 +79,7 @@ struct hm_engine {
     void *drained_arg;
     struct counters counters;
     struct watch *watch;
-    unsigned threads; // of backups that run, under post_lock
-    pthread_cond_t thread_ended;
+    struct backup *backups; // that run, each on a thread of its own
     int64_t next_sweep_us;
     unsigned unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
@@ -139,6 +138,8 @@ struct institution {
     struct live *sessions;  // by token hash
     struct group *groups;   // sessions by account, person, membership
     struct job *jobs;
+    struct hm_buf watched;  // candidates of the watched folder that were accepted (JSON array)
+    bool watch_due;         // the folder has changed
     struct reaction *reactions;
     size_t reaction_count;
     struct call *reacting;
@@ -226,9 +227,8 @@ struct call {
     struct audit *audits;
     unsigned audit_count;
     unsigned depth; // how many reactions led to it
-    struct proc *proc;     // that has it in its flight
-    struct job *job;       // part of this job
-    struct proc *job_proc; // the worker of the job, for running again; cleared when it is lost
+    struct proc *proc; // that has it in its flight
+    struct job *job;   // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     void *state; // the core method's own
@@ -319,14 +319,16 @@ struct commit_item *hm_item_new(struct institution *inst, const char *by, const 
 void hm_item_free(struct commit_item *item);
 void *hm_item_own(struct commit_item *item, void *memory);             // freed with the item
 struct hm_str hm_item_keep(struct commit_item *item, struct hm_str s); // copies
-// audience: principals, comma separated, e.g. "role:administrator"; data is copied.
+// audience: one principal, e.g. "role:administrator", or "" for nobody; data is copied.
 void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,
                  const char *audience);
 void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect);
 void hm_item_audits(struct commit_item *item, struct call *call);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
-// For a core method: its item carries the idem record and the result, and ends the call by itself.
-void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result);
+// For a core method: its item carries the idem record and the result. done: as for hm_item_submit, hm_call_committed
+// ends the call with the result.
+void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
+                         void (*done)(struct commit_item *item));
 bool hm_committer_start(struct institution *inst, struct hm_error *err);
 void hm_committer_flush(struct institution *inst);
 void hm_committer_stop(struct institution *inst); // finishes what waits
@@ -440,7 +442,7 @@ void hm_job_lost(struct job *job); // its worker is gone
 void hm_job_recover(struct institution *inst);
 void hm_job_drain(struct institution *inst); // ends what runs, so that the server may stop
 void hm_job_close(struct institution *inst);
-bool hm_job_live(struct institution *inst, struct hm_str id, double *progress, char *note, size_t cap);
+struct proc *hm_job_proc(const struct job *job); // its worker when it can take a call, or NULL
 
 void hm_react_changes(struct institution *inst, const struct commit_item *items, const struct hm_change *changes,
                       size_t count);
@@ -453,6 +455,7 @@ void hm_watch_tick(struct hm_engine *engine);
 // Candidates for ordinary starts of this institution (JSON array), or empty.
 struct hm_str hm_watch_candidates(struct institution *inst);
 
+void hm_backups_wait(struct hm_engine *engine);
 // Checks roles (JSON array of texts); empty is fine. The error says which is unknown.
 bool hm_roles_valid(struct hm_json roles, struct hm_error *err);
 

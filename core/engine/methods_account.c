@@ -45,7 +45,7 @@ static void commit_account(struct creation *c, const char *hash) {
     hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted), &data);
     hm_item_put(item, "account", hm_str_of(c->id), 0, hm_buf_view(&data), "");
     hm_buf_printf(&result, "{\"id\":\"%s\"}", c->id);
-    hm_item_finish_call(item, call, hm_buf_view(&result));
+    hm_item_finish_call(item, call, hm_buf_view(&result), hm_call_committed);
     hm_buf_free(&quoted);
     hm_buf_free(&data);
     hm_buf_free(&result);
@@ -164,7 +164,7 @@ static void account_change(struct call *call, const char *member, struct hm_str 
         hm_item_put(item, "account", hm_str_of(id), record.version, hm_buf_view(&text), "");
         hm_read_end(read);
         hm_buf_free(&text);
-        hm_item_finish_call(item, call, HM_LIT("{}"));
+        hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
     } else {
         hm_read_end(read);
         hm_call_fail(call, HM_NOT_FOUND, "");

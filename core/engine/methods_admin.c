@@ -145,6 +145,9 @@ static void institution_list(struct call *call) {
 
 struct backup {
     struct posted posted;
+    struct backup *next;
+    pthread_t thread;
+    bool joined;
     struct hm_engine *engine;
     struct hm_store *store;
     struct call *call;
@@ -156,6 +159,11 @@ struct backup {
 static void backup_done(struct posted *posted) {
     struct backup *b = (struct backup *)posted;
     struct hm_buf result = {0};
+    if (!b->joined) pthread_join(b->thread, NULL);
+    struct backup **at = &b->engine->backups;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
     if (b->ok) {
         hm_buf_char(&result, '{');
         hm_json_member_str(&result, "path", hm_str_of(b->dir));
@@ -174,11 +182,14 @@ static void *backup_main(void *arg) {
     struct hm_engine *engine = b->engine;
     b->ok = hm_store_backup(b->store, b->dir, &b->error);
     hm_engine_post(engine, &b->posted);
-    pthread_mutex_lock(&engine->post_lock);
-    engine->threads--;
-    pthread_cond_signal(&engine->thread_ended);
-    pthread_mutex_unlock(&engine->post_lock);
     return NULL;
+}
+
+void hm_backups_wait(struct hm_engine *engine) {
+    for (struct backup *b = engine->backups; b; b = b->next) {
+        pthread_join(b->thread, NULL);
+        b->joined = true;
+    }
 }
 
 // NULL: the call has been answered.
@@ -203,25 +214,17 @@ static char *backup_path(struct call *call) {
 static void backup_create(struct call *call) {
     struct hm_engine *engine = call->engine;
     char *dir = backup_path(call);
-    pthread_attr_t attr;
-    pthread_t thread;
     if (!dir) return;
     struct backup *b = hm_alloc(sizeof *b);
     *b = (struct backup){.posted.run = backup_done, .engine = engine, .store = call->institution->store, .call = call, .dir = dir};
-    pthread_mutex_lock(&engine->post_lock);
-    engine->threads++;
-    pthread_mutex_unlock(&engine->post_lock);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int failed = pthread_create(&thread, &attr, backup_main, b);
-    pthread_attr_destroy(&attr);
-    if (!failed) return;
-    pthread_mutex_lock(&engine->post_lock);
-    engine->threads--;
-    pthread_mutex_unlock(&engine->post_lock);
-    hm_call_fail(call, HM_UNAVAILABLE, "no thread for a backup");
-    free(b->dir);
-    free(b);
+    if (pthread_create(&b->thread, NULL, backup_main, b) != 0) {
+        hm_call_fail(call, HM_UNAVAILABLE, "no thread for a backup");
+        free(b->dir);
+        free(b);
+        return;
+    }
+    b->next = engine->backups;
+    engine->backups = b;
 }
 
 // ---- the rest -------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ static void record_get(struct call *call) {
     hm_read_end(read);
     if (sealed) {
         struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
-        hm_item_finish_call(item, call, hm_buf_view(&opened));
+        hm_item_finish_call(item, call, hm_buf_view(&opened), hm_call_committed);
     } else if (!found && err.code && err.code != HM_NOT_FOUND) {
         hm_call_fail_error(call, &err);
     } else if (!found) {

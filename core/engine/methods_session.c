@@ -432,7 +432,7 @@ static void session_revoke(struct call *call) {
     }
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     hm_item_remove(item, "session", hm_str_of(id), HM_ANY_VERSION);
-    hm_item_finish_call(item, call, HM_LIT("{}"));
+    hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
 }
 
 // ---- session.change_password --------------------------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ static void change_hashed(void *arg, bool ok, const char *hash) {
         hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted), &data);
         hm_item_put(item, "account", hm_str_of(call->session->account), c->version, hm_buf_view(&data), "");
         if (each_session(call, &others, &err)) {
-            hm_item_finish_call(item, call, HM_LIT("{}"));
+            hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
         } else {
             hm_item_free(item);
             hm_call_fail_error(call, &err);

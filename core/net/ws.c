@@ -85,7 +85,13 @@ void hm_ws_dirty(struct hm_conn *conn) {
     conn->net->dirty = conn;
 }
 
-static void give_up(struct hm_conn *conn) { // frees it; never from within a callback of libwebsockets
+// Ends it without goodbye and (unless libwebsockets still has something to send) frees it. Never from within
+// a callback of libwebsockets.
+static void give_up(struct hm_conn *conn) {
+    hm_sub_close(conn->sub);
+    hm_queue_clear(&conn->out);
+    if (!conn->closing) conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
+    conn->closing = true;
     lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
@@ -323,10 +329,17 @@ static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int events) {
 
 // ---- opening ------------------------------------------------------------------------------------
 
+// What it says is mostly about requests that make no sense, which anybody can send: so only some of it is
+// kept.
 static void on_lws_log(int level, const char *line) {
+    static uint64_t second;
+    static unsigned count;
+    uint64_t now = hm_mono_us() / 1000000;
+    count = now == second ? count + 1 : 0;
+    second = now;
+    if (count >= 5) return;
     struct hm_buf text = {0};
-    size_t len = strcspn(line, "\n");
-    hm_json_put_str(&text, (struct hm_str){line, len});
+    hm_json_put_str(&text, (struct hm_str){line, strcspn(line, "\n")});
     hm_log(level == LLL_ERR ? HM_WARN : HM_INFO, "lws", "\"text\":%s", text.data);
     hm_buf_free(&text);
 }

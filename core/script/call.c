@@ -141,7 +141,7 @@ static void data_open(struct hm_trouble *t) {
 // Who made it, and where: closes the object.
 static void data_place(struct hm_host *host, bool with_message) {
     struct hm_trouble *t = &host->trouble;
-    int plugin = host->call.plugin;
+    int plugin = host->box.plugin;
     for (size_t i = 0; i < host->loaded_count; i++) // the file tells better than the method
         if (host->loaded[i].active && t->file[0] && strcmp(host->loaded[i].source->file, t->file) == 0) plugin = (int)i;
     t->plugin = plugin;
@@ -266,7 +266,7 @@ bool hm_who_has_role(const struct hm_who *who, struct hm_str role) {
     return false;
 }
 
-static struct hm_principals *principals_of(struct hm_who *who) {
+struct hm_principals *hm_who_principals(struct hm_who *who) {
     if (who->principals) return who->principals;
     struct hm_json list, item;
     struct hm_str names[512];
@@ -286,7 +286,7 @@ static struct hm_principals *principals_of(struct hm_who *who) {
 
 bool hm_who_is(struct hm_who *who, struct hm_str name) {
     if (!memchr(name.ptr, ':', name.len) && hm_who_has_role(who, name)) return true;
-    return hm_principals_has(principals_of(who), name);
+    return hm_principals_has(hm_who_principals(who), name);
 }
 
 // ---- methods ------------------------------------------------------------------------------------------------------------------------
@@ -353,13 +353,13 @@ static void push_method(lua_State *L, const char *name, int *plugin) {
 
 void hm_call_method(lua_State *L, const char *name, bool access) {
     struct hm_host *host = hm_host_of(L);
-    int params = lua_gettop(L), before = host->call.plugin, plugin;
+    int params = lua_gettop(L), before = host->box.plugin, plugin;
     luaL_checkstack(L, 16, NULL);
-    if (++host->call.depth > HM_CALL_DEPTH) luaL_error(L, "%s: methods that call methods, too deep", name);
+    if (++host->box.depth > HM_CALL_DEPTH) luaL_error(L, "%s: methods that call methods, too deep", name);
     push_method(L, name, &plugin);
     int method = lua_gettop(L);
     if (access) check_access(L, &host->call.who, method);
-    host->call.plugin = plugin;
+    host->box.plugin = plugin;
     lua_pushvalue(L, params);
     check_params(L, method);
     lua_getfield(L, method, "run");
@@ -367,7 +367,7 @@ void hm_call_method(lua_State *L, const char *name, bool access) {
     lua_pushvalue(L, method + 1);
     lua_call(L, 2, 1);
     lua_getfield(L, method, "job");
-    if (host->call.depth > 1 && lua_toboolean(L, -1)) { // inside of another call a job is its two parts in one
+    if (host->box.depth > 1 && lua_toboolean(L, -1)) { // inside of another call a job is its two parts in one
         lua_pop(L, 1);
         if (lua_getfield(L, method, "done") == LUA_TFUNCTION) {
             hm_ctx_push(L);
@@ -382,8 +382,8 @@ void hm_call_method(lua_State *L, const char *name, bool access) {
     }
     lua_replace(L, params);
     lua_settop(L, params);
-    host->call.plugin = before;
-    host->call.depth--;
+    host->box.plugin = before;
+    host->box.depth--;
 }
 
 // ---- the host's own methods -----------------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ static void react(lua_State *L, struct hm_json params) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
         if (lua_getfield(L, -1, "on") == LUA_TTABLE && lua_getfield(L, -1, event) == LUA_TFUNCTION) {
-            host->call.plugin = (int)i;
+            host->box.plugin = (int)i;
             hm_ctx_push(L);
             hm_lua_push_json(L, change);
             lua_call(L, 2, 0);
@@ -426,7 +426,7 @@ static void run_every(lua_State *L, struct hm_json params) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
         if (lua_getfield(L, -1, "every") != LUA_TTABLE || lua_getfield(L, -1, cron) != LUA_TFUNCTION) break;
-        host->call.plugin = (int)i;
+        host->box.plugin = (int)i;
         hm_ctx_push(L);
         lua_call(L, 1, 1);
         return;
@@ -438,7 +438,7 @@ static void run_every(lua_State *L, struct hm_json params) {
 static void job_done(lua_State *L, const char *name, struct hm_json both) {
     struct hm_host *host = hm_host_of(L);
     struct hm_json params = {0}, result = {0};
-    push_method(L, name, &host->call.plugin);
+    push_method(L, name, &host->box.plugin);
     int method = lua_gettop(L);
     hm_json_get(both, "params", &params);
     hm_json_get(both, "result", &result);
@@ -479,7 +479,7 @@ static int run_protected(lua_State *L) {
     } else {
         int plugin;
         push_method(L, name, &plugin);
-        host->call.plugin = plugin;
+        host->box.plugin = plugin;
         lua_getfield(L, -1, "writes");
         lua_getfield(L, -2, "job");
         host->call.may_write = lua_toboolean(L, -2) && !lua_toboolean(L, -1) && !(args->flags & HM_CALL_JOB_RUN);
@@ -509,8 +509,9 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     c->number = args->number;
     c->now_ms = args->now_ms;
     c->may_write = c->testing = false;
-    c->depth = c->log_lines = 0;
-    c->plugin = -1;
+    c->log_lines = 0;
+    host->box.depth = 0;
+    host->box.plugin = -1;
     memcpy(seed, args->seed.ptr, args->seed.len < sizeof seed ? args->seed.len : sizeof seed);
     hm_random_seed(&c->random, seed);
     if (hm_json_parse(args->caller.len ? args->caller : HM_LIT("{}"), &caller, &err)) hm_who_read(&c->who, caller);
@@ -535,15 +536,13 @@ bool hm_call_run(struct hm_host *host, const struct hm_call_args *args) {
         lua_pushlightuserdata(L, (void *)args);
         hm_sandbox_arm(&host->box, args->limits.cpu_ms, args->limits.memory_bytes);
         int status = lua_pcall(L, 1, 0, -3);
+        hm_sandbox_disarm(&host->box);
         if (status == LUA_OK) {
-            // The time may run out between the last instruction and here: the answer is whole, so it counts.
-            host->box.time_up = 0;
-            lua_sethook(L, NULL, 0, 0);
+            host->box.time_up = 0; // should it have run out behind the last instruction: the answer is whole, so it counts
         } else {
             ok = false;
             hm_trouble_take(host, status);
         }
-        hm_sandbox_disarm(&host->box);
         lua_settop(L, 0);
     }
     host->limits = before;

@@ -89,10 +89,7 @@ struct hm_call {
     struct hm_random random;
     bool may_write;
     bool testing;            // a plugin's own test: nothing leaves the process
-    bool in_store_tx;
-    unsigned depth, log_lines;
-    int plugin;              // whose code runs, index in loaded
-    const char *method;      // of the outermost
+    unsigned log_lines;
 };
 
 // A plugin as the state of Lua has it: declaration number i is REG_DECLS[i + 1].
@@ -139,6 +136,7 @@ void hm_host_drop(struct hm_host *host);
 // Runs the tests of the candidates (all: of every plugin). Failures are added to problems. Counts what passed.
 bool hm_host_test(struct hm_host *host, bool all, void (*told)(void *arg, const struct hm_loaded *plugin, unsigned passed,
                                                                unsigned failed), void *arg);
+int hm_test_inner(lua_State *L); // a method inside of a test
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message);
 void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message);
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.
@@ -163,6 +161,7 @@ void hm_call_method(lua_State *L, const char *name, bool check_access);
 void hm_who_read(struct hm_who *who, struct hm_json caller);
 void hm_who_free(struct hm_who *who);
 bool hm_who_has_role(const struct hm_who *who, struct hm_str role);
+struct hm_principals *hm_who_principals(struct hm_who *who); // borrowed
 bool hm_who_is(struct hm_who *who, struct hm_str name); // a role, or a principal such as "pair:<id>"
 void hm_ctx_push(lua_State *L);          // the ctx of the call that runs
 void hm_ctx_make(struct hm_host *host);  // at the beginning of a call, protected
@@ -180,6 +179,8 @@ struct hm_buf *hm_scratch(struct hm_host *host, unsigned which); // emptied
 struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what);
 struct hm_str hm_check_str(lua_State *L, int index);
 void hm_push_str(lua_State *L, struct hm_str s);
+// A list of texts at index (nil: empty) as a packed list in scratch buffer `which`; raises, naming `what`.
+struct hm_str hm_check_packed(lua_State *L, int index, unsigned which, const char *what);
 
 // ---- what plugins may call (api.c and the lua_*.c files) ------------------------------------------------------------------------
 // One row a function: registration, plugins/meta and the reference are made from it.

@@ -134,7 +134,11 @@ void hm_sandbox_check(lua_State *L) {
 
 int hm_sandbox_pcall(lua_State *L, int args, int results) {
     struct hm_sandbox *box = hm_sandbox_of(L);
+    unsigned depth = box->depth;
+    int plugin = box->plugin;
     int status = lua_pcall(L, args, results, 0);
+    box->depth = depth;
+    box->plugin = plugin;
     if (status == LUA_ERRMEM && !box->memory_up) {
         box->memory_up = true;
         if (box->cap < SIZE_MAX - RESERVE) box->cap += RESERVE;

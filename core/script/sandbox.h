@@ -25,6 +25,8 @@ struct hm_sandbox {
     uint64_t memory_bytes;
     char file[128];          // where the limit was met
     int line;
+    unsigned depth;          // the host's: methods inside of methods, and whose code runs; an error that a script catches puts
+    int plugin;              // both back to what they were at its pcall
     uint64_t deadline_us;    // only where signals come late (see sandbox.c)
 };
 

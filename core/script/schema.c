@@ -504,8 +504,8 @@ static void put_member(struct hm_buf *out, const char *name) {
     hm_buf_char(out, ':');
 }
 
-// Names of the declared fields in order, so that a catalogue is always the same text. Pushes a list.
-static void push_names(lua_State *L, int fields) {
+void hm_push_names(lua_State *L, int fields) {
+    fields = lua_absindex(L, fields);
     lua_newtable(L);
     int list = lua_gettop(L);
     lua_Integer n = 0;
@@ -531,7 +531,7 @@ static void push_names(lua_State *L, int fields) {
 static void fields_members(lua_State *L, int fields, bool open, struct hm_buf *out) {
     fields = lua_absindex(L, fields);
     luaL_checkstack(L, 12, "nested too deep");
-    push_names(L, fields);
+    hm_push_names(L, fields);
     int names = lua_gettop(L);
     lua_Integer n = (lua_Integer)lua_rawlen(L, names);
     put_member(out, "properties");

@@ -33,3 +33,5 @@ void hm_faults_push(lua_State *L, const struct hm_faults *faults);
 // somebody who outlives an error of Lua.
 void hm_schema_json(lua_State *L, int schema, struct hm_buf *out);
 void hm_schema_fields_json(lua_State *L, int fields, bool open, struct hm_buf *out);
+// Pushes the list of the names (text) in the table at index, sorted: what is made from declarations is always the same text.
+void hm_push_names(lua_State *L, int table);

@@ -77,7 +77,7 @@ struct hm_tx {
     struct seen_range *ranges;
     size_t range_count, range_cap;
     struct hm_tx_scan *scans;
-    uint64_t clock;
+    uint64_t clock, serial;
     size_t bytes, bytes_max;
     size_t writes;
     struct hm_buf key, keys; // for a moment
@@ -149,9 +149,14 @@ void hm_tx_end(struct hm_tx *tx) {
     }
     tx->range_count = 0;
     tx->clock = 0;
+    tx->serial++;
     tx->bytes = tx->writes = 0;
     tx->store = NULL;
     tx->types = NULL;
+}
+
+uint64_t hm_tx_serial(const struct hm_tx *tx) {
+    return tx->serial;
 }
 
 uint64_t hm_tx_snapshot(const struct hm_tx *tx) {
@@ -434,6 +439,16 @@ bool hm_tx_delete(struct hm_tx *tx, struct hm_str type_name, struct hm_str id, s
     e->removed = true;
     orders_place(tx, e);
     return true;
+}
+
+void hm_tx_memberships(struct hm_tx *tx, const char *person, void (*fn)(void *arg, struct hm_str type, struct hm_str id), void *arg) {
+    for (struct entry *e = tx->entries; e; e = e->hh.next) {
+        struct hm_str rest = e->record.members, item;
+        while (!e->removed && hm_packed_next(&rest, &item))
+            if (item.len > 7 && memcmp(item.ptr, "person:", 7) == 0 && strlen(person) == item.len - 7 &&
+                memcmp(item.ptr + 7, person, item.len - 7) == 0)
+                fn(arg, e->record.type, e->record.id);
+    }
 }
 
 // ---- walks --------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ struct hm_tx *hm_tx_new(void);
 void hm_tx_free(struct hm_tx *tx);
 bool hm_tx_begin(struct hm_tx *tx, struct hm_store *store, const struct hm_types *types, size_t bytes_max, struct hm_error *err);
 void hm_tx_end(struct hm_tx *tx); // ends scans and snapshot, forgets everything; harmless when none is open
+uint64_t hm_tx_serial(const struct hm_tx *tx); // another after every end: what a script kept of an ended one is not used again
 uint64_t hm_tx_snapshot(const struct hm_tx *tx);
 size_t hm_tx_writes(const struct hm_tx *tx); // records the call means to change
 
@@ -34,6 +35,9 @@ struct hm_write_args {
 };
 bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_error *err);
 bool hm_tx_delete(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm_error *err); // HM_NOT_FOUND
+
+// Principals "type:id" of the call's own records that the person is a member of (for tests, where there is nothing else).
+void hm_tx_memberships(struct hm_tx *tx, const char *person, void (*fn)(void *arg, struct hm_str type, struct hm_str id), void *arg);
 
 // Walks an index (NULL: the type by id) with the call's own writes in their places. A record that is written while the walk goes
 // on is met where it stood when the walk began, or not at all when it has left that place: a walk always comes to an end. points: what is found is read, not only counted.

@@ -52,6 +52,13 @@ function people.other_name(pair, person)
   return pair.data.mentor == person and pair.data.mentee_name or pair.data.mentor_name
 end
 
+-- The last sign of life of a pair: a message, a meeting that was held, or its start.
+function people.last_sign(store, pair)
+  local at = math.max(pair.data.starts or pair.created, pair.data.last_meeting or 0)
+  local message = store.first("message", { index = "by_to", equals = { "pair:" .. pair.id }, order = "desc" })
+  return message and math.max(at, message.data.sent) or at
+end
+
 -- Either of two blocked the other. Nobody is told who did.
 function people.apart(a, b)
   local function lists(from, to)

@@ -5,6 +5,7 @@
 -- A field of the map is one of
 --   {"column": "G1", "number": true, "scale": [0,20,0,5]}   a cell; as a number, moved from one scale to another
 --   {"column": "sex", "values": {"F": "f", "M": "m"}}       a cell whose words are replaced
+--   {"column": "born", "date": true}                        a cell with a date as people write it: 01.09.2006
 --   {"column": "langs", "split": ","}                       a cell that holds a list ("number": true for a list of numbers)
 --   {"template": "{school}-{line}"}                         cells put into a text; {line} is the line in the file
 --   {"value": 2}                                            the same for all
@@ -31,6 +32,9 @@ local texts = {
   },
   not_a_number = {
     en = "Not a number: {detail}", uz = "Son emas: {detail}", ["uz-Cyrl"] = "Сон эмас: {detail}", ru = "Не число: {detail}",
+  },
+  not_a_date = {
+    en = "Not a date: {detail}", uz = "Sana emas: {detail}", ["uz-Cyrl"] = "Сана эмас: {detail}", ru = "Не дата: {detail}",
   },
   unknown_value = {
     en = "The map does not say what this means: {detail}",
@@ -154,6 +158,11 @@ local function one(spec, cell)
     if value == nil then return nil, "unknown_value", cell end
     return value
   end
+  if spec.date then
+    local day = text.match_date(cell)
+    if not day then return nil, "not_a_date", cell end
+    return day
+  end
   if spec.number or spec.scale then
     local n = to_number(cell)
     if not n then return nil, "not_a_number", cell end
@@ -226,20 +235,11 @@ local function list_of(check)
   end
 end
 
-local days = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-local function real_date(v)
-  local year, month, day = v:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)$")
-  if not year then return false end
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  local leap = month == 2 and year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-  return month >= 1 and month <= 12 and day >= 1 and day <= days[month] + (leap and 1 or 0)
-end
-
 -- The same bounds as services/person.lua declares; checked here, too, so that one bad line does not spoil the whole import.
 roster.fields = {
   name = words(200), kind = any_of("student", "staff"), year = whole(1, 8), group = words(60), faculty = words(120),
   gender = any_of("f", "m"), gpa = between(0, 5),
-  birth_date = function(v) return type(v) == "string" and real_date(v) end,
+  birth_date = function(v) return type(v) == "string" and text.match_date(v) == v end,
   languages = list_of(words(60)), interests = list_of(words(60)), strengths = list_of(words(60)), needs = list_of(words(60)),
   availability = list_of(whole(0, 167)), gender_preference = any_of("same", "any"), waited_terms = whole(0, 20),
   status = any_of("active", "left"), special = words(200),

@@ -1,5 +1,6 @@
 -- A programme: one institution, one term, one purpose. Its overview is worked out from what has really happened.
 local clocks = require "lib.clocks"
+local people = require "lib.people"
 
 local fields = {
   title = translated { required = true, max_length = 200 },
@@ -37,21 +38,13 @@ local function check(ctx, p)
   end
 end
 
--- The last sign of life of a pair: a message, a meeting that was held, or its start.
-local function last_sign(pair)
-  local at = math.max(pair.data.starts or pair.created, pair.data.last_meeting or 0)
-  local message = store.first("message", { index = "by_to", equals = { "pair:" .. pair.id }, order = "desc" })
-  if message then at = math.max(at, message.data.sent) end
-  return at
-end
-
 local function overview(ctx, p)
   local programme = store.get("programme", p.programme)
   if not programme then ctx:not_found() end
   local out = {
     programme = programme.id,
     people = store.count("person", { index = "by_kind", equals = { "student" } }),
-    mentors = store.count("person", { index = "by_capacity", from = { 1 } }),
+    mentors = store.count("person", { index = "by_capacity", from = 1 }),
     mentees = 0,
     answered = { before = 0, after = 0 },
     proposals = store.count("proposal", { index = "by_programme", equals = { programme.id } }),
@@ -75,7 +68,7 @@ local function overview(ctx, p)
       mentees[data.mentee] = true
     end
     if data.state == "active" then
-      local since = ctx.now - last_sign(pair)
+      local since = ctx.now - people.last_sign(store, pair)
       if since >= clocks.quiet then
         out.silent[#out.silent + 1] = { pair = pair.id, mentor_name = data.mentor_name, mentee_name = data.mentee_name,
           days = since // clocks.day }

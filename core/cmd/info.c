@@ -1,0 +1,41 @@
+// Commands that only say something: version, check-config.
+#include "cmd/cmd.h"
+#include "cmd/settings.h"
+#include <ev.h>
+#include <libwebsockets.h>
+#include <lmdb.h>
+#include <lua.h>
+#include <sodium.h>
+#include <stdio.h>
+
+int hm_cmd_version(int argc, char **argv) {
+    if (!hm_args_count(argc, argv, 0, 0)) return HM_EXIT_USAGE;
+    printf("hamroh %s\n%s, %s, libwebsockets %s, libev %d.%d, libsodium %s\n", HAMROH_VERSION, LUA_RELEASE,
+           mdb_version(NULL, NULL, NULL), lws_get_library_version(), ev_version_major(), ev_version_minor(),
+           sodium_version_string());
+    return HM_EXIT_OK;
+}
+
+int hm_cmd_check_config(int argc, char **argv) {
+    bool defaults = false;
+    const struct hm_option options[] = {{"defaults", NULL, &defaults}};
+    if (!hm_options_read(&argc, argv, options, 1, false)) return HM_EXIT_USAGE;
+    if (!hm_args_count(argc, argv, defaults ? 0 : 1, defaults ? 0 : 1)) return HM_EXIT_USAGE;
+    struct hm_settings settings;
+    struct hm_buf text = {0};
+    hm_settings_defaults(&settings);
+    if (defaults) {
+        hm_settings_print(&settings, &text);
+        fwrite(text.data, 1, text.len, stdout);
+        hm_buf_free(&text);
+        return HM_EXIT_OK;
+    }
+    bool ok = hm_settings_load(argv[1], &settings, &text);
+    ok = hm_settings_check(&settings, &text) && ok;
+    if (ok)
+        printf("%s: everything is right.\n", argv[1]);
+    else
+        fwrite(text.data, 1, text.len, stderr);
+    hm_buf_free(&text);
+    return ok ? HM_EXIT_OK : HM_EXIT_FAILED;
+}

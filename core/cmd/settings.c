@@ -1,0 +1,225 @@
+// Settings. The file is Lua without any library, stopped after a million instructions, text only: it can
+// compute a value and return a table, and nothing else. Runs at start, before anything of the data folder is
+// open.
+#include "cmd/settings.h"
+#include <lauxlib.h>
+#include <lua.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum kind { TEXT, FLAG, COUNT, COUNT64, SIGNED };
+struct row {
+    const char *name;
+    enum kind kind;
+    size_t offset, size; // in struct hm_settings
+    double low, high;    // range of numbers
+    double number;       // default
+    const char *text;    // default of TEXT
+    const char *help;
+};
+#define FIELD(member) offsetof(struct hm_settings, member), sizeof(((struct hm_settings *)0)->member)
+
+static const struct row rows[] = {
+    {"listen", TEXT, FIELD(listen), 0, 0, 0, "127.0.0.1:8080",
+     "ADDRESS:PORT; put a reverse proxy with TLS in front of any address but this machine's own"},
+    {"web_dir", TEXT, FIELD(web_dir), 0, 0, 0, NULL, "folder of the built web client"},
+    {"plugin_dir", TEXT, FIELD(plugin_dir), 0, 0, 0, NULL, "folder of the plugins that ship with Hamroh"},
+    {"watch_dir", TEXT, FIELD(watch_dir), 0, 0, 0, "",
+     "for authors of plugins: a folder that serves as the institution's layer, reloaded as files change"},
+    {"watch_institution", TEXT, FIELD(watch_institution), 0, 0, 0, "",
+     "whose layer watch_dir is; empty: everybody's"},
+    {"zone_minutes", SIGNED, FIELD(zone_minutes), -720, 840, 300, NULL,
+     "minutes ahead of UTC where an institution says nothing else; 300 is Tashkent"},
+    {"workers_max", COUNT, FIELD(workers_max), 1, 64, 2, NULL, "worker processes of one institution"},
+    {"queue_max", COUNT, FIELD(queue_max), 16, 1000000, 20000, NULL,
+     "calls of one institution that may wait"},
+    {"cpu_ms", COUNT, FIELD(cpu_ms), 10, 60000, 200, NULL, "CPU time of a plugin's method, ms"},
+    {"deadline_ms", COUNT, FIELD(deadline_ms), 100, 600000, 5000, NULL,
+     "after this time a worker that does not answer is ended, ms"},
+    {"memory_bytes", COUNT64, FIELD(memory_bytes), 4194304, 4294967296.0, 67108864, NULL,
+     "memory of a plugin's method"},
+    {"job_cpu_ms", COUNT, FIELD(job_cpu_ms), 100, 3600000, 600000, NULL, "CPU time of a job, ms"},
+    {"job_deadline_ms", COUNT, FIELD(job_deadline_ms), 1000, 7200000, 900000, NULL,
+     "longest time of a job, ms"},
+    {"job_memory_bytes", COUNT64, FIELD(job_memory_bytes), 16777216, 17179869184.0, 1073741824, NULL,
+     "memory of a job"},
+    {"output_bytes", COUNT64, FIELD(output_bytes), 1024, 16777216, 1048576, NULL,
+     "largest result of a method"},
+    {"log_lines", COUNT, FIELD(log_lines), 0, 10000, 100, NULL, "log lines a method may write"},
+    {"message_bytes", COUNT64, FIELD(message_bytes), 1024, 67108864, 1048576, NULL,
+     "largest message from a client"},
+    {"connections_max", COUNT, FIELD(connections_max), 16, 1000000, 20000, NULL,
+     "connections at the same time"},
+    {"feed_queue", COUNT, FIELD(feed_queue), 16, 100000, 1000, NULL,
+     "events that may wait for one slow client before it is told to ask again"},
+    {"session_idle_hours", COUNT, FIELD(session_idle_hours), 1, 8760, 336, NULL,
+     "a sign-in ends when unused so long"},
+    {"session_days", COUNT, FIELD(session_days), 1, 3650, 90, NULL,
+     "a sign-in ends after so long in any case"},
+    {"demo_from_anywhere", FLAG, FIELD(demo_from_anywhere), 0, 0, 0, NULL,
+     "let the demo's accounts, whose password everybody knows, sign in from other machines"},
+    {"clock_manual", FLAG, FIELD(clock_manual), 0, 0, 0, NULL,
+     "for trials: time stands still until clock.advance; only with an address of this machine"},
+    {"map_bytes", COUNT64, FIELD(map_bytes), 1048576, 1099511627776.0, 67108864, NULL,
+     "first size of an institution's memory map; grows by itself"},
+    {"map_max", COUNT64, FIELD(map_max), 1048576, 17592186044416.0, 68719476736.0, NULL,
+     "size beyond which it does not grow"},
+};
+#define ROWS (sizeof rows / sizeof rows[0])
+
+static void put_number(struct hm_settings *settings, const struct row *row, double value) {
+    void *at = (char *)settings + row->offset;
+    switch (row->kind) {
+    case FLAG:
+        *(bool *)at = value != 0;
+        break;
+    case COUNT:
+        *(unsigned *)at = (unsigned)value;
+        break;
+    case COUNT64:
+        *(uint64_t *)at = (uint64_t)value;
+        break;
+    case SIGNED:
+        *(int *)at = (int)value;
+        break;
+    case TEXT:
+        break;
+    }
+}
+
+// The checkout's folder when the program stands in its build/PRESET/, else the installed one.
+static void find_folder(char *out, size_t size, const char *in_checkout, const char *probe,
+                        const char *installed) {
+    char program[400], path[512];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n > 0 ? n : 0] = '\0';
+    for (int up = 0; up < 3; up++) {
+        char *slash = strrchr(program, '/');
+        if (slash) *slash = '\0';
+    }
+    if (n > 0 && snprintf(path, sizeof path, "%s/%s", program, probe) < (int)sizeof path &&
+        access(path, R_OK) == 0)
+        snprintf(out, size, "%s/%s", program, in_checkout);
+    else
+        snprintf(out, size, "%s", installed);
+}
+
+void hm_settings_defaults(struct hm_settings *settings) {
+    memset(settings, 0, sizeof *settings);
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].kind == TEXT)
+            snprintf((char *)settings + rows[i].offset, rows[i].size, "%s", rows[i].text ? rows[i].text : "");
+        else
+            put_number(settings, &rows[i], rows[i].number);
+    }
+    find_folder(settings->plugin_dir, sizeof settings->plugin_dir, "plugins", "plugins/services",
+                "/usr/share/hamroh/plugins");
+    find_folder(settings->web_dir, sizeof settings->web_dir, "web/dist", "web/package.json",
+                "/usr/share/hamroh/web");
+}
+
+// One value at the top of the stack.
+static void take(lua_State *L, struct hm_settings *settings, const struct row *row, struct hm_buf *problems) {
+    if (row->kind == TEXT) {
+        size_t len = 0;
+        const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+        if (!text || len >= row->size || strlen(text) != len)
+            hm_buf_printf(problems, "%s: takes a text of at most %zu bytes\n", row->name, row->size - 1);
+        else
+            memcpy((char *)settings + row->offset, text, len + 1);
+        return;
+    }
+    if (row->kind == FLAG) {
+        if (lua_isboolean(L, -1))
+            put_number(settings, row, lua_toboolean(L, -1));
+        else
+            hm_buf_printf(problems, "%s: takes true or false\n", row->name);
+        return;
+    }
+    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : NAN;
+    if (!(value >= row->low && value <= row->high) || value != floor(value))
+        hm_buf_printf(problems, "%s: takes a whole number from %.0f to %.0f\n", row->name, row->low,
+                      row->high);
+    else
+        put_number(settings, row, value);
+}
+
+static void take_all(lua_State *L, struct hm_settings *settings, struct hm_buf *problems) {
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        const struct row *row = NULL;
+        for (size_t i = 0; name && i < ROWS; i++)
+            if (strcmp(rows[i].name, name) == 0) row = &rows[i];
+        if (row)
+            take(L, settings, row, problems);
+        else
+            hm_buf_printf(problems,
+                          "%s: there is no such setting; hamroh check-config --defaults lists them\n",
+                          name ? name : "(a value without a name)");
+        lua_pop(L, 1);
+    }
+}
+
+static void too_long(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    luaL_error(L, "it runs too long");
+}
+
+static bool on_loopback(const char *listen) {
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 ||
+           strncmp(listen, "localhost:", 10) == 0;
+}
+
+bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems) {
+    size_t before = problems->len;
+    struct hm_buf text = {0};
+    struct hm_error err = {0};
+    char chunk[600];
+    lua_State *L = NULL;
+    if (!hm_read_file(path, 1u << 20, &text, &err)) {
+        hm_buf_printf(problems, "%s\n", err.message);
+        goto out;
+    }
+    L = luaL_newstate();
+    if (!L) abort();
+    lua_sethook(L, too_long, LUA_MASKCOUNT, 1000000);
+    snprintf(chunk, sizeof chunk, "@%s", path);
+    if (luaL_loadbufferx(L, text.data ? text.data : "", text.len, chunk, "t") || lua_pcall(L, 0, 1, 0))
+        hm_buf_printf(problems, "%s\n",
+                      lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "it raises an error");
+    else if (!lua_istable(L, -1))
+        hm_buf_printf(problems, "%s: must return a table: return { listen = \"127.0.0.1:8080\" }\n", path);
+    else
+        take_all(L, settings, problems);
+    if (settings->clock_manual && !on_loopback(settings->listen))
+        hm_buf_printf(problems,
+                      "clock_manual: only while listening on an address of this machine, not on %s\n",
+                      settings->listen);
+out:
+    if (L) lua_close(L);
+    hm_buf_free(&text);
+    return problems->len == before;
+}
+
+void hm_settings_write_defaults(struct hm_buf *out) {
+    struct hm_settings defaults;
+    hm_settings_defaults(&defaults);
+    hm_buf_text(out, "-- Settings of Hamroh, each with its default. Uncomment what you change.\nreturn {\n");
+    for (size_t i = 0; i < ROWS; i++) {
+        const struct row *row = &rows[i];
+        hm_buf_printf(out, "  -- %s", row->help);
+        if (row->kind >= COUNT) hm_buf_printf(out, " (%.0f to %.0f)", row->low, row->high);
+        hm_buf_char(out, '\n');
+        if (row->kind == TEXT)
+            hm_buf_printf(out, "  -- %s = \"%s\",\n", row->name, (const char *)&defaults + row->offset);
+        else if (row->kind == FLAG)
+            hm_buf_printf(out, "  -- %s = false,\n", row->name);
+        else
+            hm_buf_printf(out, "  -- %s = %.0f,\n", row->name, row->number);
+    }
+    hm_buf_text(out, "}\n");
+}

@@ -1,0 +1,12 @@
+// The settings file: one Lua table in a file that may do nothing but return it. Every setting is a row of one
+// table, from which reading, checking and the commented file of `check-config --defaults` come.
+#pragma once
+#include "engine/engine.h"
+
+// Defaults; plugin_dir and web_dir are looked for beside the program (a checkout) and in /usr/share/hamroh.
+void hm_settings_defaults(struct hm_settings *settings);
+// Reads path over what settings holds. All problems are appended to `problems`, one a line, each with the
+// setting's name and what it takes; false when there were any (settings is then half filled and must not be
+// used).
+bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems);
+void hm_settings_write_defaults(struct hm_buf *out); // a commented settings file
