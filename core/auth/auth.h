@@ -1,19 +1,23 @@
-// Who somebody is: passwords (Argon2id on threads of their own), sign-in sessions, invitations, rate limits. It decides
-// and builds the data of the core's records (account, session, invitation); the engine reads and commits them.
+// Who somebody is: passwords (Argon2id on threads of their own), sign-in sessions, invitations, rate
+// limits. It decides and builds the data of the core's records (account, session, invitation); the engine
+// reads and commits them.
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
 #include "store/access.h"
 
-// ---- passwords: never on the event loop ---------------------------------------------------------------------------
+// ---- passwords: never on the event loop ---------------------------------------------------------------
 struct hm_pwpool;
 // wake is called from a pool thread when something is ready to be collected (it must only wake the loop).
 struct hm_pwpool *hm_pwpool_new(unsigned threads, unsigned queue_max, void (*wake)(void *arg), void *arg);
-void hm_pwpool_free(struct hm_pwpool *pool); // waits for what runs; callbacks of the rest are called with ok = false
-typedef void (*hm_pw_fn)(void *arg, bool ok, const char *hash); // hash: PHC text for hm_pw_hash, NULL for hm_pw_verify
+// Waits for what runs; callbacks of the rest are called with ok = false.
+void hm_pwpool_free(struct hm_pwpool *pool);
+// hash: PHC text for hm_pw_hash, NULL for hm_pw_verify.
+typedef void (*hm_pw_fn)(void *arg, bool ok, const char *hash);
 // false: queue full (HM_TOO_MANY). password is copied, locked and wiped.
 bool hm_pw_hash(struct hm_pwpool *pool, struct hm_str password, hm_pw_fn fn, void *arg, struct hm_error *err);
-// hash NULL: an account that does not exist; the same work is done and the answer is no, so that time reveals nothing.
+// hash NULL: an account that does not exist; the same work is done and the answer is no, so that time
+// reveals nothing.
 bool hm_pw_verify(struct hm_pwpool *pool, struct hm_str password, const char *hash, hm_pw_fn fn, void *arg,
                   struct hm_error *err);
 void hm_pwpool_collect(struct hm_pwpool *pool); // on the loop: runs the callbacks of what is ready
@@ -26,47 +30,52 @@ bool hm_pw_hash_valid(struct hm_str hash);
 // Minimum: 10 characters (not bytes), at most 1,024 bytes, valid UTF-8, not the login. The error says which.
 bool hm_password_acceptable(struct hm_str password, struct hm_str login, struct hm_error *err);
 
-// ---- rate limits ----------------------------------------------------------------------------------------------------
-// Token buckets by key, for failures only. Two keys count for a sign-in: address, and account+address; the account alone
-// is only slowed (a short wait), never locked, so that a stranger cannot lock somebody out. Bounded memory.
+// ---- rate limits --------------------------------------------------------------------------------------
+// Token buckets by key, for failures only. Two keys count for a sign-in: address, and account+address;
+// the account alone is only slowed (a short wait), never locked, so that a stranger cannot lock somebody
+// out. Bounded memory.
 struct hm_rates;
 struct hm_rates *hm_rates_new(unsigned keys_max);
 void hm_rates_free(struct hm_rates *rates);
 // 0 = go on, else seconds to wait (data.retry_after).
-unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const char *login, const char *address);
+unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const char *login,
+                        const char *address);
 void hm_rates_failed(struct hm_rates *rates, const char *institution, const char *login, const char *address);
-void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const char *login, const char *address);
+void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const char *login,
+                        const char *address);
 
-// ---- tokens and codes ----------------------------------------------------------------------------------------------
+// ---- tokens and codes ---------------------------------------------------------------------------------
 #define HM_TOKEN_MAX 160
 // "<institution>.<43 characters base64url>" of 32 random bytes.
 void hm_token_new(const char *institution, char out[HM_TOKEN_MAX]);
 bool hm_token_institution(struct hm_str token, char out[65]);
 // (Secret hashes and invitation codes: base/code.h; folding of logins: base/text.h.)
 
-// ---- sessions ------------------------------------------------------------------------------------------------------
-// One sign-in, shared by the connections that use it. Loop thread only; refcounted. Kept in store as record "session"
-// (id = hash of the token; data: {"person","account","roles","expires","idle_ms","seen","agent"}).
+// ---- sessions -----------------------------------------------------------------------------------------
+// One sign-in, shared by the connections that use it. Loop thread only; refcounted. Kept in store as
+// record "session" (id = hash of the token; data:
+// {"person","account","roles","expires","idle_ms","seen","agent"}).
 struct hm_session {
     unsigned refs;
     char institution[65];
     char token_hash[65];
     char account[129];
-    char login[129];         // as folded
-    char person[129];        // "" when the account has no person
-    struct hm_str *roles;    // owned
+    char login[129];      // as folded
+    char person[129];     // "" when the account has no person
+    struct hm_str *roles; // owned
     size_t role_count;
-    bool admin;              // has role "administrator"
-    int64_t expires_ms;      // absolute
+    bool admin;         // has role "administrator"
+    int64_t expires_ms; // absolute
     int64_t idle_ms, seen_ms;
     char locale[9];
     struct hm_principals *principals; // owned reference; replaced when memberships or roles change
-    bool ended;              // revoked or expired; connections drop it
-    void *net;               // for the room above: who listens with it
-    void *engine;            // for the engine: its own bookkeeping
+    bool ended;                       // revoked or expired; connections drop it
+    void *net;                        // for the room above: who listens with it
+    void *engine;                     // for the engine: its own bookkeeping
 };
 struct hm_session *hm_session_new(void); // one reference, everything empty
-void hm_session_set_roles(struct hm_session *s, const struct hm_str *roles, size_t count); // copies; sets admin
+void hm_session_set_roles(struct hm_session *s, const struct hm_str *roles,
+                          size_t count); // copies; sets admin
 bool hm_session_has_role(const struct hm_session *s, struct hm_str role);
 // Past its absolute end, or unused for longer than idle_ms.
 bool hm_session_expired(const struct hm_session *s, int64_t now_ms);

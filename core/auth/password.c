@@ -1,7 +1,8 @@
-// Passwords: Argon2id (libsodium, interactive cost, 64 MiB) on a few threads of their own, so that the loop never waits
-// for a tenth of a second of CPU. The loop puts work in and collects what is ready; a pool thread only computes and wakes.
-// What always holds: a password lives in locked memory and is wiped as soon as it has been used, a callback runs on the
-// loop and exactly once, and an account that does not exist costs what a wrong password costs.
+// Passwords: Argon2id (libsodium, interactive cost, 64 MiB) on a few threads of their own, so that the
+// loop never waits for a tenth of a second of CPU. The loop puts work in and collects what is ready; a
+// pool thread only computes and wakes. What always holds: a password lives in locked memory and is wiped
+// as soon as it has been used, a callback runs on the loop and exactly once, and an account that does not
+// exist costs what a wrong password costs.
 #include "auth/auth.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -177,7 +178,8 @@ static bool submit(struct hm_pwpool *pool, struct hm_str password, const char *h
     return true;
 }
 
-bool hm_pw_hash(struct hm_pwpool *pool, struct hm_str password, hm_pw_fn fn, void *arg, struct hm_error *err) {
+bool hm_pw_hash(struct hm_pwpool *pool, struct hm_str password, hm_pw_fn fn, void *arg,
+                struct hm_error *err) {
     return submit(pool, password, NULL, false, fn, arg, err);
 }
 
@@ -210,8 +212,8 @@ unsigned hm_pwpool_waiting(const struct hm_pwpool *pool) {
 bool hm_pw_hash_now(struct hm_str password, char out[HM_HASH_MAX]) {
     if (sodium_init() < 0) return false;
     memset(out, 0, HM_HASH_MAX);
-    return crypto_pwhash_str(out, password.len ? password.ptr : "", password.len, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                             crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
+    return crypto_pwhash_str(out, password.len ? password.ptr : "", password.len,
+                             crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
 }
 
 // A hash that comes from outside must not cost more than ours: its own text says what checking it takes.
@@ -227,7 +229,8 @@ bool hm_pw_hash_valid(struct hm_str hash) {
 }
 
 bool hm_password_acceptable(struct hm_str password, struct hm_str login, struct hm_error *err) {
-    if (password.len > PASSWORD_BYTES_MAX) return hm_fail(err, HM_PARAMS, "at most %d bytes", PASSWORD_BYTES_MAX);
+    if (password.len > PASSWORD_BYTES_MAX)
+        return hm_fail(err, HM_PARAMS, "at most %d bytes", PASSWORD_BYTES_MAX);
     if (!hm_utf8_valid(password) || (password.len && memchr(password.ptr, 0, password.len)))
         return hm_fail(err, HM_PARAMS, "not valid UTF-8 text");
     size_t characters = 0;

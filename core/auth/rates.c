@@ -1,6 +1,7 @@
-// Rate limits for failed sign-ins: token buckets by key, in bounded memory (the key unused for longest gives way). Loop
-// thread only. What always holds: an account alone is never locked, only slowed by a short wait, and not even that for an
-// address from which its owner has signed in before; else a stranger could shut somebody out.
+// Rate limits for failed sign-ins: token buckets by key, in bounded memory (the key unused for longest
+// gives way). Loop thread only. What always holds: an account alone is never locked, only slowed by a
+// short wait, and not even that for an address from which its owner has signed in before; else a stranger
+// could shut somebody out.
 #include "auth/auth.h"
 #include "base/clock.h"
 
@@ -104,7 +105,8 @@ static void keys_make(struct keys *k, const char *institution, const char *login
     snprintf(k->known, KEY_MAX, "k\n%.64s\n%.64s\n%.200s", address, institution, login);
 }
 
-unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const char *login,
+                        const char *address) {
     struct keys k;
     keys_make(&k, institution, login, address);
     unsigned longest = wait_for(rates, k.address, &by_address);
@@ -117,7 +119,8 @@ unsigned hm_rates_check(struct hm_rates *rates, const char *institution, const c
     return longest;
 }
 
-void hm_rates_failed(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+void hm_rates_failed(struct hm_rates *rates, const char *institution, const char *login,
+                     const char *address) {
     struct keys k;
     keys_make(&k, institution, login, address);
     spend(rates, k.address, &by_address);
@@ -125,7 +128,8 @@ void hm_rates_failed(struct hm_rates *rates, const char *institution, const char
     spend(rates, k.account, &by_account);
 }
 
-void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const char *login, const char *address) {
+void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const char *login,
+                        const char *address) {
     struct keys k;
     keys_make(&k, institution, login, address);
     struct bucket *b = find(rates, k.both);

@@ -1,5 +1,5 @@
-// Tokens, and the session object that connections share. Loop thread only (tokens: any thread). A token is never kept:
-// only its hash is, so that a stolen copy of the store signs nobody in.
+// Tokens, and the session object that connections share. Loop thread only (tokens: any thread). A token
+// is never kept: only its hash is, so that a stolen copy of the store signs nobody in.
 #include "auth/auth.h"
 #include "base/id.h"
 
@@ -27,7 +27,8 @@ bool hm_token_institution(struct hm_str token, char out[65]) {
     if (token.ptr[name.len] != '.' || name.len > 64 || !hm_name_valid(name)) return false;
     for (size_t i = name.len + 1; i < token.len; i++) {
         char c = token.ptr[i];
-        bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                    c == '_';
         if (!fits) return false;
     }
     memcpy(out, name.ptr, name.len);

@@ -13,12 +13,12 @@ int hm_cmd_version(int argc, char **argv) {
     printf("hamroh %s\n%s, %s, libwebsockets %s, libev %d.%d, libsodium %s\n", HAMROH_VERSION, LUA_RELEASE,
            mdb_version(NULL, NULL, NULL), lws_get_library_version(), ev_version_major(), ev_version_minor(),
            sodium_version_string());
-    return HM_EXIT_OK;
+    return HM_EXIT_DONE;
 }
 
 int hm_cmd_check_config(int argc, char **argv) {
     bool defaults = false;
-    const struct hm_option options[] = {{"defaults", NULL, &defaults}};
+    const struct hm_option options[] = {{"--defaults", NULL, &defaults, false}};
     if (!hm_options_read(&argc, argv, options, 1, false)) return HM_EXIT_USAGE;
     if (!hm_args_count(argc, argv, defaults ? 0 : 1, defaults ? 0 : 1)) return HM_EXIT_USAGE;
     struct hm_settings settings;
@@ -28,7 +28,7 @@ int hm_cmd_check_config(int argc, char **argv) {
         hm_settings_print(&settings, &text);
         fwrite(text.data, 1, text.len, stdout);
         hm_buf_free(&text);
-        return HM_EXIT_OK;
+        return HM_EXIT_DONE;
     }
     bool ok = hm_settings_load(argv[1], &settings, &text);
     ok = hm_settings_check(&settings, &text) && ok;
@@ -37,5 +37,5 @@ int hm_cmd_check_config(int argc, char **argv) {
     else
         fwrite(text.data, 1, text.len, stderr);
     hm_buf_free(&text);
-    return ok ? HM_EXIT_OK : HM_EXIT_FAILED;
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
 }

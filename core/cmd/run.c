@@ -312,7 +312,7 @@ static int run_script(struct run *run, struct start *start) {
     lua_pushcfunction(L, start_script);
     lua_pushlightuserdata(L, start);
     if (lua_pcall(L, 1, 0, 1) == LUA_OK) {
-        code = HM_EXIT_OK;
+        code = HM_EXIT_DONE;
     } else {
         fflush(stdout);
         const char *message = lua_tostring(L, -1);
@@ -348,7 +348,7 @@ int hm_cmd_run(int argc, char **argv) {
     const char *data = NULL, *seed = "1";
     struct run run = {.institution = "cluster"};
     const struct hm_option options[] = {
-        {"data", &data, NULL}, {"institution", &run.institution, NULL}, {"seed", &seed, NULL}};
+        {"--data", &data, NULL, false}, {"--institution", &run.institution, NULL, false}, {"--seed", &seed, NULL, false}};
     if (!hm_options_read(&argc, argv, options, 3, true) || !hm_args_count(argc, argv, 1, INT_MAX))
         return HM_EXIT_USAGE;
     struct start start = {argv[1], argc - 2, argv + 2};

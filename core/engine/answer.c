@@ -1,29 +1,35 @@
-// A call from its worker's word to its answer: results, errors, unsealing, and what became of its commit. What always
-// holds: each call is answered exactly once and freed; a value that came out of a seal leaves only after its audit record
-// is durable; where a plugin failed is told to administrators only.
-#include "engine/internal.h"
+// A call from its worker's word to its answer: results, errors, unsealing, and what became of its commit.
+// What always holds: each call is answered exactly once and freed; a value that came out of a seal leaves
+// only after its audit record is durable; where a plugin failed is told to administrators only.
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "engine/internal.h"
 #include "script/frames.h"
 
 #include <stdlib.h>
 
 #define AUDITS_MAX 10000u
 #define WHY_MAX 500u
+#define MESSAGE_MAX 4096u
 
-// ---- endings ----------------------------------------------------------------------------------------------------------
+// ---- endings ------------------------------------------------------------------------------------------
 
 static enum outcome outcome_of(enum hm_code code) {
     switch (code) {
-    case HM_OK: return OUTCOME_OK;
-    case HM_CONFLICT: return OUTCOME_CONFLICT;
+    case HM_OK:
+        return OUTCOME_OK;
+    case HM_CONFLICT:
+        return OUTCOME_CONFLICT;
     case HM_TOO_MANY:
-    case HM_UNAVAILABLE: return OUTCOME_BUSY;
+    case HM_UNAVAILABLE:
+        return OUTCOME_BUSY;
     case HM_INTERNAL:
     case HM_PLUGIN:
-    case HM_DEADLINE: return OUTCOME_FAILED;
-    default: return OUTCOME_REFUSED;
+    case HM_DEADLINE:
+        return OUTCOME_FAILED;
+    default:
+        return OUTCOME_REFUSED;
     }
 }
 
@@ -61,7 +67,8 @@ static void call_free(struct call *call) {
     free(call);
 }
 
-void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message, struct hm_str data) {
+void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message,
+                  struct hm_str data) {
     struct hm_answer answer = {code, result, message, data};
     if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
     call->engine->counters.calls[outcome_of(code)]++;
@@ -124,7 +131,7 @@ void hm_call_param(struct call *call, const char *path, const char *message) {
     hm_buf_free(&data);
 }
 
-// ---- commits ------------------------------------------------------------------------------------------------------------
+// ---- commits ------------------------------------------------------------------------------------------
 
 void hm_call_fail_item(struct call *call, const struct commit_item *item) {
     if (!item->ok)
@@ -177,7 +184,7 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
     hm_item_submit(item, done);
 }
 
-// ---- results ------------------------------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------------
 
 // An invitation carries rights: a worker may give no more than the caller has.
 static bool invitations_allowed(const struct call *call, const struct parsed_result *r) {
@@ -188,7 +195,9 @@ static bool invitations_allowed(const struct call *call, const struct parsed_res
         struct hm_json data, roles, role;
         if (!hm_str_eq(intent->type, HM_LIT("invitation"))) continue;
         if (!coordinator) return false;
-        if (intent->remove || !hm_json_parse(intent->data, &data, NULL) || !hm_json_get(data, "roles", &roles)) continue;
+        if (intent->remove || !hm_json_parse(intent->data, &data, NULL) ||
+            !hm_json_get(data, "roles", &roles))
+            continue;
         struct hm_json_iter it = hm_json_iter(roles);
         while (hm_json_next(&it, NULL, &role))
             if (!hm_str_eq(role.raw, HM_LIT("\"student\""))) return false;
@@ -253,9 +262,14 @@ static void commit_result(struct call *call, struct hm_str payload, struct parse
 bool hm_call_result(struct call *call, struct hm_str payload) {
     struct parsed_result r;
     struct hm_types *types = hm_store_types(call->institution->store);
-    bool ok = hm_frame_result(payload, types, &r) && invitations_allowed(call, &r);
+    bool ok = hm_frame_result(payload, types, &r);
     hm_types_unref(types);
     if (!ok) return false;
+    if (!invitations_allowed(call, &r)) {
+        free(r.seen);
+        free(r.intents);
+        return false;
+    }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
     if ((call->flags & HM_CALL_JOB_RUN) && effect) {
         free(r.seen);
@@ -271,7 +285,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
     return true;
 }
 
-// ---- errors -------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------
 
 static bool code_known(int32_t code) {
     switch (code) {
@@ -286,8 +300,10 @@ static bool code_known(int32_t code) {
     case HM_PLUGIN:
     case HM_DEADLINE:
     case HM_TOO_LARGE:
-    case HM_UNAVAILABLE: return true;
-    default: return false;
+    case HM_UNAVAILABLE:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -302,7 +318,8 @@ static void redact(struct hm_json data, struct hm_buf *out) {
     char text[129];
     hm_buf_char(out, '{');
     for (size_t i = 0; i < 2; i++)
-        if (hm_json_get_text(data, shown[i], text, sizeof text)) hm_json_member_str(out, shown[i], hm_str_of(text));
+        if (hm_json_get_text(data, shown[i], text, sizeof text))
+            hm_json_member_str(out, shown[i], hm_str_of(text));
     hm_buf_char(out, '}');
 }
 
@@ -334,8 +351,10 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
     struct hm_str message = hm_get_str(&r), text = hm_get_str(&r);
     struct hm_json data = {0};
     struct hm_buf shown = {0};
-    if (r.bad || r.at != r.end || !code_known(code) || message.len > 4096 || !hm_utf8_valid(message)) return false;
-    if (text.len && (!hm_json_parse(text, &data, NULL) || data.kind != HM_JSON_OBJECT)) return false;
+    if (r.bad || r.at != r.end || !code_known(code)) return false;
+    if (text.len && !hm_json_parse(text, &data, NULL)) return false;
+    if (data.kind != HM_JSON_OBJECT) data.raw.len = 0; // a plugin may raise anything
+    if (message.len > MESSAGE_MAX) message.len = MESSAGE_MAX;
     struct told told = {(enum hm_code)code, message, data.raw};
     if (code == HM_PLUGIN || code == HM_INTERNAL) {
         char plugin[129] = "", version[65] = "", file[129] = "";
@@ -366,12 +385,13 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
     return true;
 }
 
-// ---- unsealing ------------------------------------------------------------------------------------------------------------
+// ---- unsealing ----------------------------------------------------------------------------------------
 
-void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field, struct hm_str why,
-                   struct hm_str whose) {
+void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
+                   struct hm_str why, struct hm_str whose) {
     struct audit *a = hm_alloc(sizeof *a);
-    *a = (struct audit){call->audits, hm_str_dup(type), hm_str_dup(id), hm_str_dup(field), hm_str_dup(why), hm_str_dup(whose)};
+    *a = (struct audit){call->audits,      hm_str_dup(type), hm_str_dup(id),
+                        hm_str_dup(field), hm_str_dup(why),  hm_str_dup(whose)};
     call->audits = a;
     call->audit_count++;
 }
@@ -388,8 +408,8 @@ static bool sealed_field(const struct hm_type *type, struct hm_str field) {
 }
 
 // Whoever may read the record may have it opened, by the server, which alone has the keys.
-static bool unseal(struct call *call, const struct hm_type *type, struct hm_str id, struct hm_str field, struct hm_str why,
-                   struct hm_buf *out, struct hm_error *err) {
+static bool unseal(struct call *call, const struct hm_type *type, struct hm_str id, struct hm_str field,
+                   struct hm_str why, struct hm_buf *out, struct hm_error *err) {
     struct hm_store *store = call->institution->store;
     struct hm_read *read = NULL;
     struct hm_record record;
@@ -416,12 +436,12 @@ bool hm_call_unseal(struct call *call, struct hm_str payload) {
     struct hm_str name = hm_get_str(&r), id = hm_get_str(&r), field = hm_get_str(&r), why = hm_get_str(&r);
     struct hm_error err = {0};
     struct hm_buf value = {0}, answer = {0};
-    if (r.bad || r.at != r.end || !hm_name_valid(name) || !hm_id_valid(id) || field.len > HM_NAME_MAX) return false;
-    if (why.len > WHY_MAX || !hm_utf8_valid(why)) return false;
+    if (r.bad || r.at != r.end) return false;
+    if (why.len > WHY_MAX) why.len = WHY_MAX;
     struct hm_types *types = hm_store_types(call->institution->store);
     const struct hm_type *type = hm_types_find(types, name);
     bool ok = false;
-    if (!type || type->hidden || !sealed_field(type, field))
+    if (!type || type->hidden || !hm_id_valid(id) || !sealed_field(type, field))
         hm_fail(&err, HM_PARAMS, "no such sealed field");
     else if (call->audit_count >= AUDITS_MAX)
         hm_fail(&err, HM_TOO_LARGE, "one call may open %u sealed fields", AUDITS_MAX);

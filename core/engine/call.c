@@ -1,9 +1,10 @@
-// A call from its coming to its worker: who asks, what they may, where it waits, which worker gets it. What always holds: a
-// call is in at most one list (call->list), and who asked was settled when it came, whatever happens to their connection.
-#include "engine/internal.h"
+// A call from its coming to its worker: who asks, what they may, where it waits, which worker gets it.
+// What always holds: a call is in at most one list (call->list), and who asked was settled when it came,
+// whatever happens to their connection.
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/log.h"
+#include "engine/internal.h"
 #include "script/frames.h"
 
 #include <assert.h>
@@ -11,8 +12,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-
-// ---- making one -------------------------------------------------------------------------------------------------------
+// ---- making one ---------------------------------------------------------------------------------------
 
 static struct hm_json json_of(const char *text, size_t len) {
     size_t at = 0;
@@ -42,9 +42,10 @@ struct call *hm_call_new(struct hm_engine *engine, struct institution *inst, str
 }
 
 void hm_call_system(struct call *call) {
-    static const char json[] = "{\"person\":null,\"login\":\"\",\"roles\":[\"administrator\"],\"principals\":[\"institution\","
-                               "\"public\",\"role:administrator\"],\"locale\":\"uz\",\"admin\":true,\"local\":true,"
-                               "\"method_by\":\"\"}";
+    static const char json[] =
+        "{\"person\":null,\"login\":\"\",\"roles\":[\"administrator\"],\"principals\":[\"institution\","
+        "\"public\",\"role:administrator\"],\"locale\":\"uz\",\"admin\":true,\"local\":true,"
+        "\"method_by\":\"\"}";
     call->system = call->admin = call->local = true;
     call->principals = hm_principals_ref(call->institution->control);
     call->caller_json = hm_strdup(json);
@@ -65,11 +66,12 @@ void hm_call_list(struct call *call, struct call **list, bool front) {
         DL_PREPEND(*list, call);
     else
         DL_APPEND(*list, call);
-    if (list == &inst->queue || list == &inst->unresolved || list == &inst->contended || list == &inst->delayed)
+    if (list == &inst->queue || list == &inst->unresolved || list == &inst->contended ||
+        list == &inst->delayed)
         inst->waiting++;
 }
 
-// ---- rights -----------------------------------------------------------------------------------------------------------
+// ---- rights -------------------------------------------------------------------------------------------
 
 static bool has_any_role(const struct call *call, struct hm_json roles, struct hm_buf *need) {
     struct hm_json_iter it = hm_json_iter(roles);
@@ -92,15 +94,22 @@ static bool permitted(struct call *call, enum access access, struct hm_json role
     struct hm_buf need = {0};
     bool may = false, stranger = !call->session && !call->admin;
     switch (access) {
-    case ACCESS_PUBLIC: may = true; break;
-    case ACCESS_SIGNED_IN: may = !stranger; break;
-    case ACCESS_ROLES: may = call->admin || has_any_role(call, roles, &need); break;
+    case ACCESS_PUBLIC:
+        may = true;
+        break;
+    case ACCESS_SIGNED_IN:
+        may = !stranger;
+        break;
+    case ACCESS_ROLES:
+        may = call->admin || has_any_role(call, roles, &need);
+        break;
     case ACCESS_ADMIN:
         may = call->admin;
         hm_buf_text(&need, "administrator");
         break;
     case ACCESS_CLUSTER:
-        may = call->admin && ((call->caller && call->caller->control) || strcmp(call->institution->id, CLUSTER) == 0);
+        may = call->admin &&
+              ((call->caller && call->caller->control) || strcmp(call->institution->id, CLUSTER) == 0);
         hm_buf_text(&need, "administrator of the cluster");
         break;
     }
@@ -129,11 +138,14 @@ static void caller_json(struct call *call) {
         hm_buf_text(&b, call->admin ? "true" : "false");
         hm_buf_text(&b, ",\"method_by\":\"\"");
     }
-    hm_buf_text(&b, call->local ? ",\"local\":true}" : ",\"local\":false}");
+    // "local" to a worker means: whoever holds the data folder. An address of this machine means nothing:
+    // it may be a proxy's.
+    bool local = call->caller && call->caller->control && !call->session;
+    hm_buf_text(&b, local ? ",\"local\":true}" : ",\"local\":false}");
     call->caller_json = b.data; // zero-terminated
 }
 
-// ---- idem ---------------------------------------------------------------------------------------------------------------
+// ---- idem ---------------------------------------------------------------------------------------------
 
 static bool idem_read(struct call *call, struct hm_buf *result, bool *other) {
     struct hm_read *read = NULL;
@@ -146,8 +158,8 @@ static bool idem_read(struct call *call, struct hm_buf *result, bool *other) {
     if (!hm_read_begin(call->institution->store, &read, NULL)) return false;
     if (hm_read_data(read, "idem", hm_str_of(call->idem), &record, &data)) {
         call->idem_expect = record.version;
-        found = hm_json_get(data, "expires", &value) && hm_json_int(value, &expires) && expires > hm_now_ms() &&
-                hm_json_get(data, "result", &value);
+        found = hm_json_get(data, "expires", &value) && hm_json_int(value, &expires) &&
+                expires > hm_now_ms() && hm_json_get(data, "result", &value);
         if (found) hm_buf_str(result, value.raw);
         *other = hm_json_get_text(data, "method", method, sizeof method) && strcmp(method, call->method) != 0;
     }
@@ -170,7 +182,8 @@ bool hm_call_idem(struct call *call) {
 static bool idem_take(struct call *call) {
     struct hm_json value;
     char key[65];
-    if (!call->session || !call->session->person[0] || !hm_json_get(call->params, "idem", &value)) return true;
+    if (!call->session || !call->session->person[0] || !hm_json_get(call->params, "idem", &value))
+        return true;
     if (!hm_json_get_text(call->params, "idem", key, sizeof key) || !key[0]) {
         hm_call_param(call, "idem", "must be a text of 1 to 64 bytes");
         return false;
@@ -183,7 +196,7 @@ static bool idem_take(struct call *call) {
     return !hm_call_idem(call);
 }
 
-// ---- routing ------------------------------------------------------------------------------------------------------------
+// ---- routing ------------------------------------------------------------------------------------------
 
 void hm_call_enqueue(struct call *call, bool front) {
     struct institution *inst = call->institution;
@@ -191,8 +204,20 @@ void hm_call_enqueue(struct call *call, bool front) {
         hm_call_wait(call, 1);
         return;
     }
+    if (!front && hm_inst_broken(inst)) {
+        hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
+        return;
+    }
     hm_call_list(call, &inst->queue, front);
     hm_inst_touch(inst);
+}
+
+bool hm_call_needs_catalogue(struct call *call) {
+    struct institution *inst = call->institution;
+    if (!inst || inst->catalogue || !inst->wanted || call->waited || hm_inst_broken(inst)) return false;
+    call->waited = true;
+    hm_call_list(call, &inst->unresolved, false);
+    return true;
 }
 
 // A method of the institution's plugins, once the catalogue is known.
@@ -216,10 +241,12 @@ void hm_call_resolve_waiting(struct institution *inst) {
     while (inst->unresolved) {
         struct call *call = inst->unresolved;
         hm_call_list(call, NULL, false);
-        if (inst->catalogue)
+        if (call->core)
+            call->core->fn(call);
+        else if (inst->catalogue)
             resolve(call);
         else
-            hm_call_fail(call, HM_UNAVAILABLE, "the institution's plugins do not load; its administrator can see why");
+            hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
     }
 }
 
@@ -237,6 +264,8 @@ static void route(struct call *call) {
         inst->wanted = true;
         if (inst->waiting >= call->engine->settings.queue_max)
             hm_call_wait(call, 1);
+        else if (hm_inst_broken(inst))
+            hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
         else
             hm_call_list(call, &inst->unresolved, false);
         hm_inst_touch(inst);
@@ -282,18 +311,20 @@ static bool identify(struct call *call) {
         call->principals = hm_principals_ref(call->institution->control);
     } else {
         char name[65];
-        bool told = call->params.kind == HM_JSON_OBJECT && hm_json_get_text(call->params, "institution", name, sizeof name);
+        bool told = call->params.kind == HM_JSON_OBJECT &&
+                    hm_json_get_text(call->params, "institution", name, sizeof name);
         call->institution = told ? hm_inst_find(engine, name) : NULL;
     }
     return true;
 }
 
 static void refuse(hm_answer_fn answer, void *arg) {
-    answer(arg, &(struct hm_answer){.code = HM_UNAVAILABLE, .message = HM_LIT("the server is shutting down")});
+    answer(arg,
+           &(struct hm_answer){.code = HM_UNAVAILABLE, .message = HM_LIT("the server is shutting down")});
 }
 
-void hm_engine_call(struct hm_engine *engine, struct hm_caller *caller, struct hm_str method, struct hm_str params,
-                    hm_answer_fn answer, void *arg) {
+void hm_engine_call(struct hm_engine *engine, struct hm_caller *caller, struct hm_str method,
+                    struct hm_str params, hm_answer_fn answer, void *arg) {
     if (engine->draining || engine->closing) {
         refuse(answer, arg);
         return;
@@ -306,12 +337,13 @@ void hm_engine_call(struct hm_engine *engine, struct hm_caller *caller, struct h
     if (identify(call)) route(call);
 }
 
-// ---- to a worker ----------------------------------------------------------------------------------------------------------
+// ---- to a worker --------------------------------------------------------------------------------------
 
 static struct proc *least_loaded(struct institution *inst) {
     struct proc *best = NULL, *proc;
     DL_FOREACH(inst->procs, proc) {
-        if (proc->role != PROC_ORDINARY || proc->state != PROC_READY || proc->generation != inst->generation) continue;
+        if (proc->role != PROC_ORDINARY || proc->state != PROC_READY || proc->generation != inst->generation)
+            continue;
         if (proc->flight_count >= CALLS_PER_WORKER || proc->out.len - proc->out_at > OUT_MAX) continue;
         if (!best || proc->flight_count < best->flight_count) best = proc;
     }
@@ -384,7 +416,8 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
     } else if (deadline) {
         struct hm_buf data = {0};
         hm_buf_printf(&data, "{\"limit_ms\":%u}", limit_ms);
-        hm_call_done(call, HM_DEADLINE, HM_LIT(""), HM_LIT("it ran past the hard deadline"), hm_buf_view(&data));
+        hm_call_done(call, HM_DEADLINE, HM_LIT(""), HM_LIT("it ran past the hard deadline"),
+                     hm_buf_view(&data));
         hm_buf_free(&data);
     } else if (call->job) {
         hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
@@ -396,14 +429,14 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
     }
 }
 
-void hm_call_close(struct institution *inst) {
+void hm_call_close(struct institution *inst, const char *why) {
     struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (*lists[i])
-            hm_call_fail(*lists[i], HM_UNAVAILABLE, "the server is shutting down");
+            hm_call_fail(*lists[i], HM_UNAVAILABLE, why);
 }
 
-// ---- callers ------------------------------------------------------------------------------------------------------------------
+// ---- callers ------------------------------------------------------------------------------------------
 
 struct hm_caller *hm_caller_new(void) {
     struct hm_caller *caller = hm_alloc(sizeof *caller);

@@ -1,7 +1,8 @@
-// What an institution's workers can do, as they say in READY: methods, reactions, record types, plugins. Parsed once,
-// immutable, refcounted, loop thread only. It comes from a worker, so every name in it is checked before it is believed.
-#include "engine/internal.h"
+// What an institution's workers can do, as they say in READY: methods, reactions, record types, plugins.
+// Parsed once, immutable, refcounted, loop thread only. It comes from a worker, so every name in it is
+// checked before it is believed.
 #include "base/code.h"
+#include "engine/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 static bool method_name_valid(const char *name) {
     if (name[0] < 'a' || name[0] > 'z') return false;
     for (const char *p = name; *p; p++) {
-        bool fits = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.' || *p == '_' || *p == '-';
+        bool fits =
+            (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.' || *p == '_' || *p == '-';
         if (!fits) return false;
     }
     return true;
@@ -42,12 +44,13 @@ static bool parse_access(struct hm_json json, struct cat_method *out, struct hm_
         return hm_fail(err, HM_PARAMS, "method %s: roles are missing", out->name);
     struct hm_json_iter it = hm_json_iter(out->roles);
     while (hm_json_next(&it, NULL, &role))
-        if (role.kind != HM_JSON_STRING) return hm_fail(err, HM_PARAMS, "method %s: a role is no text", out->name);
+        if (role.kind != HM_JSON_STRING)
+            return hm_fail(err, HM_PARAMS, "method %s: a role is no text", out->name);
     return true;
 }
 
 static bool parse_methods(struct catalogue *cat, struct hm_error *err) {
-    struct hm_json list, item;
+    struct hm_json list, item, said;
     if (!hm_json_get(cat->root, "methods", &list)) return true;
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "methods must be an array");
     struct hm_json_iter it = hm_json_iter(list);
@@ -63,7 +66,8 @@ static bool parse_methods(struct catalogue *cat, struct hm_error *err) {
         }
         m->job = flag(item, "job");
         m->writes = flag(item, "writes");
-        m->done = flag(item, "done");
+        m->done =
+            !hm_json_get(item, "done", &said) || flag(item, "done"); // a worker that does not say is asked
         HASH_ADD_STR(cat->methods, name, m);
     }
     return true;
@@ -96,7 +100,8 @@ static bool parse_plugins(struct catalogue *cat, struct hm_error *err) {
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "plugins must be an array");
     struct hm_json_iter it = hm_json_iter(list);
     while (hm_json_next(&it, NULL, &item))
-        if (!hm_json_get_text(item, "kind", text, sizeof text) || !hm_json_get_text(item, "id", text, sizeof text))
+        if (!hm_json_get_text(item, "kind", text, sizeof text) ||
+            !hm_json_get_text(item, "id", text, sizeof text))
             return hm_fail(err, HM_PARAMS, "a plugin has no kind or id");
     return true;
 }
@@ -147,12 +152,14 @@ void hm_cat_unref(struct catalogue *cat) {
 
 const struct cat_method *hm_cat_method(const struct catalogue *cat, struct hm_str name) {
     struct cat_method *m = NULL;
-    if (cat && name.len && name.len < METHOD_NAME_MAX) HASH_FIND(hh, cat->methods, name.ptr, (unsigned)name.len, m);
+    if (cat && name.len && name.len < METHOD_NAME_MAX)
+        HASH_FIND(hh, cat->methods, name.ptr, (unsigned)name.len, m);
     return m;
 }
 
 bool hm_cat_reacts(const struct catalogue *cat, struct hm_str type, enum hm_action action) {
-    static const char *const names[] = {[HM_CREATED] = "created", [HM_UPDATED] = "updated", [HM_DELETED] = "deleted"};
+    static const char *const names[] = {
+        [HM_CREATED] = "created", [HM_UPDATED] = "updated", [HM_DELETED] = "deleted"};
     struct cat_event *e = NULL;
     char event[128];
     if (!cat || !cat->events || type.len > HM_NAME_MAX) return false;

@@ -1,19 +1,20 @@
-// The only way into an institution's store: items, staged on the loop, given to the institution's commit thread once per
-// turn of the loop, written there in batches with one fsync, and posted back with copies of the changes.
+// The only way into an institution's store: items, staged on the loop, given to the institution's commit
+// thread once per turn of the loop, written there in batches with one fsync, and posted back with copies of
+// the changes.
 //
-// What always holds: an item is answered only after the fsync of its batch; answers come before the changes they made;
-// after a commit that failed nothing is acknowledged any more until the store has been opened anew. An item belongs to
-// one thread at a time and passes through `lock` or the engine's post list.
-#include "engine/internal.h"
+// What always holds: an item is answered only after the fsync of its batch; answers come before the changes
+// they made; after a commit that failed nothing is acknowledged any more until the store has been opened
+// anew. An item belongs to one thread at a time and passes through `lock` or the engine's post list.
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES 65536u
 
-// ---- items ----------------------------------------------------------------------------------------------------------
+// ---- items --------------------------------------------------------------------------------------------
 
 struct commit_item *hm_item_new(struct institution *inst, const char *by, const char *method) {
     struct commit_item *item = hm_alloc(sizeof *item);
@@ -67,8 +68,8 @@ static struct hm_str pack(struct commit_item *item, const char *principal) {
     return hm_buf_view(&packed);
 }
 
-void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,
-                 const char *audience) {
+void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect,
+                 struct hm_str data, const char *audience) {
     struct hm_str kept_type = hm_item_keep(item, hm_str_of(type)), kept_id = hm_item_keep(item, id);
     struct hm_str kept_data = hm_item_keep(item, data), packed = pack(item, audience);
     struct hm_intent *intent = intent_add(item);
@@ -126,7 +127,7 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     hm_inst_touch(item->institution);
 }
 
-// ---- a batch, on the commit thread ------------------------------------------------------------------------------------
+// ---- a batch, on the commit thread --------------------------------------------------------------------
 
 struct chunk {
     struct chunk *next;
@@ -198,8 +199,8 @@ static bool apply_all(struct batch *batch, struct hm_write *write, struct hm_err
     return true;
 }
 
-// A full disk refuses a commit cleanly: nothing of it was stored, and the next may go through when there is room again.
-// Any other failure of a commit means that what the disk holds is no longer known.
+// A full disk refuses a commit cleanly: nothing of it was stored, and the next may go through when there
+// is room again. Any other failure of a commit means that what the disk holds is no longer known.
 static bool disk_full(const struct hm_error *err) {
     return err->code == HM_UNAVAILABLE && strstr(err->message, " is full (");
 }
@@ -237,14 +238,16 @@ static void write_batch(struct batch *batch) {
     struct hm_error err = {0};
     bool ok = false, again = true;
     uint64_t began = hm_mono_us();
-    if (c->broken) hm_fail(&err, HM_UNAVAILABLE, "the institution's store failed to commit and must be opened anew");
+    if (c->broken)
+        hm_fail(&err, HM_UNAVAILABLE, "the institution's store failed to commit and must be opened anew");
     while (!c->broken && again && !ok)
         ok = write_once(batch, &again, &c->broken, &err);
     batch->took_us = hm_mono_us() - began;
     if (!ok) {
         batch->failed = true;
-        hm_log(HM_ERROR, c->broken ? "commit.broken" : "commit.failed", "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d",
-               batch->institution->id, batch->count, (int)err.code);
+        hm_log(HM_ERROR, c->broken ? "commit.broken" : "commit.failed",
+               "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d", batch->institution->id, batch->count,
+               (int)err.code);
     }
     for (struct commit_item *item = batch->items; item; item = item->next) {
         item->ok = ok;
@@ -302,7 +305,7 @@ static void *commit_main(void *arg) {
     return NULL;
 }
 
-// ---- a batch, back on the loop ----------------------------------------------------------------------------------------
+// ---- a batch, back on the loop ------------------------------------------------------------------------
 
 static void count_batch(struct hm_engine *engine, const struct batch *batch) {
     struct counters *n = &engine->counters;
@@ -353,7 +356,7 @@ static void batch_run(struct posted *posted) {
     hm_inst_touch(inst);
 }
 
-// ---- the thread's life ------------------------------------------------------------------------------------------------
+// ---- the thread's life --------------------------------------------------------------------------------
 
 bool hm_committer_start(struct institution *inst, struct hm_error *err) {
     struct committer *c = &inst->committer;

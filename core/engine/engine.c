@@ -1,9 +1,10 @@
-// The engine as a whole: its data folder and lock, its watchers on the loop, what other threads post to the loop, and its
-// end. Loop thread, except hm_engine_post. What always holds: one process has a data folder; posted work runs on the loop
-// in the order it was posted; closing answers every call that is still open.
-#include "engine/internal.h"
+// The engine as a whole: its data folder and lock, its watchers on the loop, what other threads post to
+// the loop, and its end. Loop thread, except hm_engine_post. What always holds: one process has a data
+// folder; posted work runs on the loop in the order it was posted; closing answers every call that is
+// still open.
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -22,7 +23,7 @@
 #define PASSWORD_QUEUE 256
 #define RATE_KEYS 100000
 
-// ---- the folder -------------------------------------------------------------------------------------------------------
+// ---- the folder ---------------------------------------------------------------------------------------
 
 static void path_of(const struct hm_engine *engine, const char *name, struct hm_buf *out) {
     hm_buf_clear(out);
@@ -40,7 +41,8 @@ static bool lock_take(const char *data_dir, int *out, struct hm_error *err) {
     } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = pread(fd, text, sizeof text - 1, 0);
         text[n > 0 ? strspn(text, "0123456789") : 0] = 0;
-        hm_fail(err, HM_UNAVAILABLE, "%s is served by process %s already", data_dir, text[0] ? text : "(unknown)");
+        hm_fail(err, HM_UNAVAILABLE, "%s is served by process %s already", data_dir,
+                text[0] ? text : "(unknown)");
     } else {
         int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
         ok = ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
@@ -67,12 +69,13 @@ static bool key_read(const char *data_dir, uint8_t key[32], struct hm_error *err
     return ok;
 }
 
-// ---- init -------------------------------------------------------------------------------------------------------------
+// ---- init ---------------------------------------------------------------------------------------------
 
 static bool folders_make(const char *data_dir, struct hm_error *err) {
     struct hm_buf path = {0};
     hm_buf_printf(&path, "%s/institutions", data_dir);
-    bool ok = (mkdir(data_dir, 0700) == 0 || errno == EEXIST) && (mkdir(path.data, 0700) == 0 || errno == EEXIST);
+    bool ok =
+        (mkdir(data_dir, 0700) == 0 || errno == EEXIST) && (mkdir(path.data, 0700) == 0 || errno == EEXIST);
     if (!ok) hm_fail(err, HM_UNAVAILABLE, "%s: %s", path.data, strerror(errno));
     hm_buf_free(&path);
     return ok;
@@ -103,9 +106,14 @@ static bool invite_first(struct hm_store *store, char code[20], struct hm_error 
     bool ok = false;
     hm_code_new(code, hash);
     hm_inst_invitation(&data, hm_now_ms(), NULL, HM_LIT("[\"administrator\"]"), "first administrator");
-    struct hm_intent intent = {.type = HM_LIT("invitation"), .id = hm_str_of(hash), .data = hm_buf_view(&data)};
-    struct hm_commit commit = {.intents = &intent, .intent_count = 1, .by = HM_LIT(""), .method = HM_LIT("init"),
-                               .now_ms = hm_now_ms(), .from_core = true};
+    struct hm_intent intent = {
+        .type = HM_LIT("invitation"), .id = hm_str_of(hash), .data = hm_buf_view(&data)};
+    struct hm_commit commit = {.intents = &intent,
+                               .intent_count = 1,
+                               .by = HM_LIT(""),
+                               .method = HM_LIT("init"),
+                               .now_ms = hm_now_ms(),
+                               .from_core = true};
     if (!hm_write_begin(store, &write, err)) goto out;
     if (!hm_write_apply(write, &commit, err) || commit.code != HM_OK) {
         if (commit.code != HM_OK && err) *err = commit.error;
@@ -135,7 +143,7 @@ out:
     return ok;
 }
 
-// ---- from other threads -------------------------------------------------------------------------------------------------
+// ---- from other threads -------------------------------------------------------------------------------
 
 void hm_engine_post(struct hm_engine *engine, struct posted *posted) {
     posted->next = NULL;
@@ -176,7 +184,7 @@ static void on_passwords(struct ev_loop *loop, ev_async *watcher, int events) {
     hm_pwpool_collect(engine->passwords);
 }
 
-// ---- on the loop ----------------------------------------------------------------------------------------------------------
+// ---- on the loop --------------------------------------------------------------------------------------
 
 static void flush(struct hm_engine *engine) {
     while (engine->dirty) {
@@ -233,13 +241,13 @@ void hm_engine_random(struct hm_engine *engine, uint8_t *out, size_t len) {
     engine->seeds_left -= len;
 }
 
-void hm_engine_notice(struct hm_engine *engine, const char *institution, struct hm_str person, struct hm_session *session,
-                      const char *method, struct hm_str params) {
+void hm_engine_notice(struct hm_engine *engine, const char *institution, struct hm_str person,
+                      struct hm_session *session, const char *method, struct hm_str params) {
     const struct hm_listener *l = &engine->listener;
     if (l->notice) l->notice(l->arg, institution, person, session, method, params);
 }
 
-// ---- opening and closing ----------------------------------------------------------------------------------------------------
+// ---- opening and closing ------------------------------------------------------------------------------
 
 static void watchers_start(struct hm_engine *engine) {
     struct ev_loop *loop = engine->loop;
@@ -264,7 +272,8 @@ static void watchers_stop(struct hm_engine *engine) {
     engine->watching = false;
 }
 
-// The cluster first, since it knows the others' zones. One institution that cannot be opened does not stop the others.
+// The cluster first, since it knows the others' zones. One institution that cannot be opened does not
+// stop the others.
 static bool open_all(struct hm_engine *engine, struct hm_error *err) {
     struct hm_buf path = {0};
     struct dirent *entry;
@@ -275,7 +284,8 @@ static bool open_all(struct hm_engine *engine, struct hm_error *err) {
         struct hm_error one = {0};
         if (!hm_name_valid(hm_str_of(entry->d_name)) || hm_inst_find(engine, entry->d_name)) continue;
         if (!hm_inst_open(engine, entry->d_name, NULL, &one)) {
-            hm_log(HM_ERROR, "institution.not_opened", "\"institution\":\"%s\",\"code\":%d", entry->d_name, (int)one.code);
+            hm_log(HM_ERROR, "institution.not_opened", "\"institution\":\"%s\",\"code\":%d", entry->d_name,
+                   (int)one.code);
             engine->unopened++;
         }
     }

@@ -1,6 +1,7 @@
-// Everything that serves one data folder: institutions, their stores and worker processes, queues, the commit threads,
-// jobs, and the methods of the core (session.*, record.*, job.*, plugin.*, account.*, institution.*, rpc.discover).
-// All functions run on the loop thread unless said otherwise. Lua never runs in this process.
+// Everything that serves one data folder: institutions, their stores and worker processes, queues, the
+// commit threads, jobs, and the methods of the core (session.*, record.*, job.*, plugin.*, account.*,
+// institution.*, rpc.discover). All functions run on the loop thread unless said otherwise. Lua never
+// runs in this process.
 #pragma once
 #include "auth/auth.h"
 #include "base/buf.h"
@@ -12,16 +13,16 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     char listen[128];        // "127.0.0.1:8080"
     bool demo_from_anywhere; // accounts marked demo may sign in from other machines
     char web_dir[512], plugin_dir[512];
-    unsigned workers_max;    // per institution
+    unsigned workers_max; // per institution
     unsigned cpu_ms, job_cpu_ms, deadline_ms, job_deadline_ms;
     uint64_t memory_bytes, job_memory_bytes, output_bytes;
     unsigned log_lines;
-    uint64_t message_bytes;  // largest frame, 1 MiB
-    unsigned queue_max;      // calls waiting per institution
+    uint64_t message_bytes; // largest frame, 1 MiB
+    unsigned queue_max;     // calls waiting per institution
     unsigned connections_max;
     unsigned session_idle_hours, session_days;
-    unsigned feed_queue;     // events waiting per client before resync
-    int zone_minutes;        // offset of the institution's zone, 300 for Tashkent
+    unsigned feed_queue; // events waiting per client before resync
+    int zone_minutes;    // offset of the institution's zone, 300 for Tashkent
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
     uint64_t map_bytes, map_max;
@@ -31,8 +32,8 @@ struct hm_engine;
 struct hm_engine_options {
     const char *data_dir;
     const struct hm_settings *settings; // copied
-    struct ev_loop *loop;    // borrowed
-    const char *worker_exe;  // program started as `EXE worker DIR`; NULL = this one (tests give their own)
+    struct ev_loop *loop;               // borrowed
+    const char *worker_exe; // program started as `EXE worker DIR`; NULL = this one (tests give their own)
 };
 // Takes the lock file of the folder (HM_UNAVAILABLE names the process that has it).
 bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **out, struct hm_error *err);
@@ -42,20 +43,21 @@ void hm_engine_close(struct hm_engine *engine);
 const struct hm_settings *hm_engine_settings(const struct hm_engine *engine);
 bool hm_engine_ready(const struct hm_engine *engine); // every institution's store open and a worker ready
 
-// Makes a new data folder: key file (0600), cluster environment, first administrator's invitation. `code` is printed once.
+// Makes a new data folder: key file (0600), cluster environment, first administrator's invitation. `code`
+// is printed once.
 bool hm_engine_init(const char *data_dir, char code[20], struct hm_error *err);
 
-// ---- calls ----------------------------------------------------------------------------------------------------------
+// ---- calls --------------------------------------------------------------------------------------------
 // Who is calling: one per connection (or per HTTP request). Refcounted, since the connection may close first.
 struct hm_caller {
     unsigned refs;
     struct hm_session *session; // owned reference, or NULL; session.login, resume, accept, logout set it
-    char address[64];        // for rate limits, never logged whole
-    bool loopback;           // the peer is this machine
-    bool control;            // over the control socket: acts as administrator of `institution`
-    char institution[65];    // control only
-    bool persistent;         // a connection (WebSocket, control): sign-in attaches to it
-    void *net;               // the connection, NULLed when it closes
+    char address[64];           // for rate limits, never logged whole
+    bool loopback;              // the peer is this machine
+    bool control;               // over the control socket: acts as administrator of `institution`
+    char institution[65];       // control only
+    bool persistent;            // a connection (WebSocket, control): sign-in attaches to it
+    void *net;                  // the connection, NULLed when it closes
 };
 struct hm_caller *hm_caller_new(void);
 struct hm_caller *hm_caller_ref(struct hm_caller *caller);
@@ -69,16 +71,18 @@ struct hm_answer {
     struct hm_str data;
 };
 typedef void (*hm_answer_fn)(void *arg, const struct hm_answer *answer);
-// params: JSON text of an object or array, already checked as JSON; empty = {}. Copied if needed later. answer is called
-// exactly once, perhaps before this returns. `notification`: nobody waits for the answer (still called).
-void hm_engine_call(struct hm_engine *engine, struct hm_caller *caller, struct hm_str method, struct hm_str params,
-                    hm_answer_fn answer, void *arg);
+// params: JSON text of an object or array, already checked as JSON; empty = {}. Copied if needed later.
+// answer is called exactly once, perhaps before this returns. `notification`: nobody waits for the answer
+// (still called).
+void hm_engine_call(struct hm_engine *engine, struct hm_caller *caller, struct hm_str method,
+                    struct hm_str params, hm_answer_fn answer, void *arg);
 // For HTTP: the session of a bearer token, or NULL (new reference).
 struct hm_session *hm_engine_session(struct hm_engine *engine, struct hm_str token);
 
-// ---- what happens ------------------------------------------------------------------------------------------------------
+// ---- what happens -------------------------------------------------------------------------------------
 struct hm_listener {
-    // Every committed change of every institution, in seq order per institution, after the answers of its batch.
+    // Every committed change of every institution, in seq order per institution, after the answers of its
+    // batch.
     void (*change)(void *arg, const char *institution, const struct hm_change *change);
     // The session's principals were replaced (old ones still valid during the call).
     void (*principals)(void *arg, struct hm_session *session, struct hm_principals *old);
@@ -91,9 +95,11 @@ struct hm_listener {
 };
 void hm_engine_listen(struct hm_engine *engine, const struct hm_listener *listener); // copied; one listener
 
-// ---- for the feed and the metrics ----------------------------------------------------------------------------------------
-struct hm_store *hm_engine_store(struct hm_engine *engine, const char *institution); // NULL when unknown; borrowed
+// ---- for the feed and the metrics ---------------------------------------------------------------------
+struct hm_store *hm_engine_store(struct hm_engine *engine,
+                                 const char *institution); // NULL when unknown; borrowed
 // Last seq whose changes have been given to the listener: a feed opened now starts behind it.
 uint64_t hm_engine_told(struct hm_engine *engine, const char *institution);
 void hm_engine_metrics(struct hm_engine *engine, struct hm_buf *out); // Prometheus text, no personal data
-void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct hm_buf *out); // institution NULL: core's only
+void hm_engine_openrpc(struct hm_engine *engine, const char *institution,
+                       struct hm_buf *out); // institution NULL: core's only

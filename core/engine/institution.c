@@ -1,10 +1,10 @@
-// One institution: its folder, its store, its commit thread, its workers and their number. What always holds: calls go only
-// to workers of the generation in force; a new generation comes only with a worker that is ready, and older workers end
-// when their flight is empty, so that no call is lost by a deploy.
-#include "engine/internal.h"
+// One institution: its folder, its store, its commit thread, its workers and their number. What always
+// holds: calls go only to workers of the generation in force; a new generation comes only with a worker
+// that is ready, and older workers end when their flight is empty, so that no call is lost by a deploy.
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,13 +14,13 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
-#define PRESSED_US 50000u     // calls waiting this long bring another worker
-#define BLOCKED_US 100000u    // so does a head that runs this long before others
-#define FAILURES_TO_SAY 3     // refused or dead starts in a row after which waiting calls are told
+#define PRESSED_US 50000u  // calls waiting this long bring another worker
+#define BLOCKED_US 100000u // so does a head that runs this long before others
+#define FAILURES_TO_SAY 3  // refused or dead starts in a row after which waiting calls are told
 #define BACKOFF_MIN_US 200000u
 #define BACKOFF_MAX_US 30000000u
 
-// ---- invitations (also for init) ---------------------------------------------------------------------------------------
+// ---- invitations (also for init) ----------------------------------------------------------------------
 
 void hm_code_new(char code[20], char hash[65]) {
     uint8_t random[10];
@@ -30,7 +30,8 @@ void hm_code_new(char code[20], char hash[65]) {
     sodium_memzero(random, sizeof random);
 }
 
-void hm_inst_invitation(struct hm_buf *data, int64_t now_ms, const char *person, struct hm_str roles_json, const char *name) {
+void hm_inst_invitation(struct hm_buf *data, int64_t now_ms, const char *person, struct hm_str roles_json,
+                        const char *name) {
     hm_buf_char(data, '{');
     hm_json_key(data, "person");
     if (person && person[0])
@@ -43,7 +44,7 @@ void hm_inst_invitation(struct hm_buf *data, int64_t now_ms, const char *person,
     hm_buf_char(data, '}');
 }
 
-// ---- opening and closing ------------------------------------------------------------------------------------------------
+// ---- opening and closing ------------------------------------------------------------------------------
 
 static char *folder_of(const char *data_dir, const char *id) {
     struct hm_buf path = {0};
@@ -51,8 +52,8 @@ static char *folder_of(const char *data_dir, const char *id) {
     return path.data;
 }
 
-bool hm_inst_store(const char *data_dir, const char *id, const uint8_t key[32], const struct hm_settings *settings,
-                   struct hm_store **out, struct hm_error *err) {
+bool hm_inst_store(const char *data_dir, const char *id, const uint8_t key[32],
+                   const struct hm_settings *settings, struct hm_store **out, struct hm_error *err) {
     char *dir = folder_of(data_dir, id);
     struct hm_store_options options = {.master_key = key};
     if (settings) {
@@ -79,7 +80,8 @@ static int zone_of(struct hm_engine *engine, const char *id) {
     struct hm_json data, value;
     int64_t zone = engine->settings.zone_minutes;
     if (cluster && hm_read_begin(cluster->store, &read, NULL)) {
-        if (hm_read_data(read, "institution", hm_str_of(id), &record, &data) && hm_json_get(data, "zone", &value))
+        if (hm_read_data(read, "institution", hm_str_of(id), &record, &data) &&
+            hm_json_get(data, "zone", &value))
             hm_json_int(value, &zone);
         hm_read_end(read);
     }
@@ -96,7 +98,8 @@ bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution *
     inst->dir = folder_of(engine->data_dir, id);
     inst->wanted = strcmp(id, CLUSTER) != 0;
     inst->zone_minutes = zone_of(engine, id);
-    if (!hm_inst_store(engine->data_dir, id, engine->master_key, &engine->settings, &inst->store, err)) goto out;
+    if (!hm_inst_store(engine->data_dir, id, engine->master_key, &engine->settings, &inst->store, err))
+        goto out;
     if (!hm_read_begin(inst->store, &read, err)) goto out;
     inst->told = hm_read_seq(read);
     hm_read_end(read);
@@ -128,27 +131,38 @@ void hm_inst_free(struct institution *inst) {
     }
     hm_job_close(inst);
     hm_react_close(inst);
-    hm_call_close(inst);
+    hm_call_close(inst, "the server is shutting down");
     hm_live_close(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);
     hm_principals_unref(inst->control);
     hm_store_close(inst->store);
     hm_buf_free(&inst->refusal);
+    hm_buf_free(&inst->watched);
     free(inst->dir);
     free(inst);
+}
+
+bool hm_inst_broken(const struct institution *inst) {
+    struct proc *proc;
+    if (!inst->refusal.len && inst->start_failures < FAILURES_TO_SAY) return false;
+    DL_FOREACH(inst->procs, proc) {
+        if (proc->role == PROC_ORDINARY && proc->state <= PROC_READY) return false;
+    }
+    return true;
 }
 
 bool hm_inst_warm(const struct institution *inst) {
     struct proc *proc;
     if (!inst->wanted) return true;
     DL_FOREACH(inst->procs, proc) {
-        if (proc->role == PROC_ORDINARY && proc->state == PROC_READY && proc->generation == inst->generation) return true;
+        if (proc->role == PROC_ORDINARY && proc->state == PROC_READY && proc->generation == inst->generation)
+            return true;
     }
     return false;
 }
 
-// ---- workers that changed -------------------------------------------------------------------------------------------------
+// ---- workers that changed -----------------------------------------------------------------------------
 
 static void back_off(struct institution *inst) {
     unsigned shift = inst->start_failures < 8 ? inst->start_failures : 8;
@@ -170,8 +184,8 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
         proc->state = PROC_READY;
         proc->idle_since_us = hm_mono_us();
     }
-    hm_log(HM_INFO, "catalogue.active", "\"institution\":\"%s\",\"generation\":%u,\"methods\":%u", inst->id, inst->generation,
-           HASH_COUNT(cat->methods));
+    hm_log(HM_INFO, "catalogue.active", "\"institution\":\"%s\",\"generation\":%u,\"methods\":%u", inst->id,
+           inst->generation, HASH_COUNT(cat->methods));
     hm_call_resolve_waiting(inst);
     hm_inst_touch(inst);
 }
@@ -185,7 +199,8 @@ static void types_set(struct commit_item *item) {
         hm_inst_activate(inst, proc, proc->catalogue);
     } else {
         if (!item->ok) {
-            hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id, (int)item->error.code);
+            hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
+                   (int)item->error.code);
             back_off(inst);
         }
         hm_proc_stop(proc);
@@ -232,7 +247,8 @@ static void log_errors(const struct institution *inst, const char *event, struct
     struct hm_json item;
     for (int i = 0; i < 20 && hm_json_next(&it, NULL, &item); i++)
         if (item.raw.len < 2000 && item.kind == HM_JSON_OBJECT)
-            hm_log(HM_ERROR, event, "\"institution\":\"%s\",\"error\":%.*s", inst->id, (int)item.raw.len, item.raw.ptr);
+            hm_log(HM_ERROR, event, "\"institution\":\"%s\",\"error\":%.*s", inst->id, (int)item.raw.len,
+                   item.raw.ptr);
 }
 
 static bool any_serves(const struct institution *inst) {
@@ -247,7 +263,7 @@ static bool any_serves(const struct institution *inst) {
 static void give_up_waiting(struct institution *inst) {
     if (any_serves(inst)) return;
     if (!inst->catalogue) hm_call_resolve_waiting(inst);
-    hm_call_close(inst);
+    hm_call_close(inst, HM_NO_PLUGINS);
 }
 
 void hm_inst_refused(struct proc *proc, struct hm_str errors) {
@@ -269,7 +285,8 @@ void hm_inst_lost(struct proc *proc, bool early) {
     struct institution *inst = proc->institution;
     if (inst->engine->closing) return;
     if (proc->trial) {
-        hm_trial_refused(proc, HM_LIT("[{\"plugin\":\"\",\"file\":\"\",\"line\":0,\"message\":\"the worker died\"}]"));
+        hm_trial_refused(
+            proc, HM_LIT("[{\"plugin\":\"\",\"file\":\"\",\"line\":0,\"message\":\"the worker died\"}]"));
         return;
     }
     bool useless = early || (proc->answered == 0 && hm_mono_us() - proc->started_us < 1000000u);
@@ -278,7 +295,7 @@ void hm_inst_lost(struct proc *proc, bool early) {
     if (inst->start_failures >= FAILURES_TO_SAY) give_up_waiting(inst);
 }
 
-// ---- how many --------------------------------------------------------------------------------------------------------------
+// ---- how many -----------------------------------------------------------------------------------------
 
 static void start_one(struct institution *inst) {
     struct hm_error err = {0};
@@ -336,7 +353,7 @@ void hm_inst_tick(struct institution *inst, uint64_t now_us) {
     hm_inst_touch(inst); // starts what is missing
 }
 
-// ---- before the loop sleeps ---------------------------------------------------------------------------------------------------
+// ---- before the loop sleeps ---------------------------------------------------------------------------
 
 void hm_inst_touch(struct institution *inst) {
     struct hm_engine *engine = inst->engine;

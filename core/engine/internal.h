@@ -1,9 +1,10 @@
-// What the files of this room share. Everything here belongs to the loop thread, except what is marked as the commit
-// thread's or as locked.
+// What the files of this room share. Everything here belongs to the loop thread, except what is marked as the
+// commit thread's or as locked.
 //
-// A call's way: hm_engine_call -> core method, or the institution's queue -> a worker (proc) -> result, or a commit item ->
-// commit thread -> batch posted back -> answer, then changes. A call is in one place at a time: a queue, a worker's
-// flight, a commit item, or held by a core method; hm_call_done ends it, wherever it is.
+// A call's way: hm_engine_call -> core method, or the institution's queue -> a worker (proc) -> result, or a
+// commit item -> commit thread -> batch posted back -> answer, then changes. A call is in one place at a
+// time: a queue, a worker's flight, a commit item, or held by a core method; hm_call_done ends it, wherever
+// it is.
 #pragma once
 #include "base/id.h"
 #include "base/json.h"
@@ -17,14 +18,15 @@
 #define CALLS_PER_WORKER 64
 #define BATCH_MAX 1000
 #define RERUNS_MAX 8
-#define CONTENDED_FROM 3              // conflicts after which a call waits its turn in the lane of contended calls
-#define COMMITS_MAX 8192              // unfinished commit items above which no call is sent to a worker
-#define OUT_MAX (4u << 20)            // bytes waiting for one worker above which it gets no further call
-#define START_MS 30000                // until READY
-#define IDLE_MS 60000                 // a worker beyond the warm one stops after this
-#define JOB_WORKERS_MAX 2             // per institution
+#define CONTENDED_FROM 3   // conflicts after which a call waits its turn in the lane of contended calls
+#define COMMITS_MAX 8192   // unfinished commit items above which no call is sent to a worker
+#define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
+#define START_MS 30000     // until READY
+#define IDLE_MS 60000      // a worker beyond the warm one stops after this
+#define JOB_WORKERS_MAX 2  // per institution
 #define JOB_RESULT_MAX (1u << 20)
 #define INTENTS_MAX 1000000u
+#define HM_NO_PLUGINS "the institution's plugins do not load; its administrator can see why (plugin.list)"
 #define IDEM_MS (7LL * 24 * 3600 * 1000)
 
 struct call;
@@ -37,7 +39,7 @@ struct proc;
 struct trial;
 struct watch;
 
-// ---- the engine -------------------------------------------------------------------------------------------------------
+// ---- the engine ---------------------------------------------------------------------------------------
 struct posted { // work for the loop, from any thread
     struct posted *next;
     void (*run)(struct posted *posted);
@@ -89,10 +91,10 @@ struct hm_engine {
 void hm_engine_post(struct hm_engine *engine, struct posted *posted); // any thread
 void hm_engine_run_posted(struct hm_engine *engine);
 void hm_engine_random(struct hm_engine *engine, uint8_t *out, size_t len);
-void hm_engine_notice(struct hm_engine *engine, const char *institution, struct hm_str person, struct hm_session *session,
-                      const char *method, struct hm_str params);
+void hm_engine_notice(struct hm_engine *engine, const char *institution, struct hm_str person,
+                      struct hm_session *session, const char *method, struct hm_str params);
 
-// ---- institutions -----------------------------------------------------------------------------------------------------
+// ---- institutions -------------------------------------------------------------------------------------
 struct committer {
     pthread_t thread;
     bool started;
@@ -102,7 +104,7 @@ struct committer {
     bool stop;                        // under lock
     bool broken;                      // commit thread: a commit failed, so that nothing more is acknowledged
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
-    size_t unfinished;                // loop: items not done yet
+    size_t unfinished;                         // loop: items not done yet
 };
 
 struct institution {
@@ -121,25 +123,25 @@ struct institution {
     struct catalogue *catalogue; // in force; NULL before the first worker is ready
     unsigned generation;         // counts catalogues; workers of an older one drain
     struct proc *procs;
-    bool wanted;                 // keeps a worker warm (the cluster: only after the first call for one)
+    bool wanted; // keeps a worker warm (the cluster: only after the first call for one)
     unsigned start_failures;
     uint64_t start_not_before_us;
-    struct hm_buf refusal;       // JSON array of errors of the last refused start, while nothing runs
-    struct trial *trial;         // one deploy, check or watch at a time
+    struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
+    struct trial *trial;   // one deploy, check or watch at a time
 
-    struct call *queue;     // waiting for a worker
+    struct call *queue;      // waiting for a worker
     struct call *unresolved; // came before the first catalogue
-    struct call *contended; // waiting for their turn after several conflicts
-    struct call *contender; // the one whose turn it is
-    struct call *delayed;   // waiting a moment before they run again
-    size_t waiting;         // queue + unresolved + contended + delayed
-    uint64_t pressed_us;    // since when calls have been waiting for more workers, or 0
+    struct call *contended;  // waiting for their turn after several conflicts
+    struct call *contender;  // the one whose turn it is
+    struct call *delayed;    // waiting a moment before they run again
+    size_t waiting;          // queue + unresolved + contended + delayed
+    uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
 
-    struct live *sessions;  // by token hash
-    struct group *groups;   // sessions by account, person, membership
+    struct live *sessions; // by token hash
+    struct group *groups;  // sessions by account, person, membership
     struct job *jobs;
-    struct hm_buf watched;  // candidates of the watched folder that were accepted (JSON array)
-    bool watch_due;         // the folder has changed
+    struct hm_buf watched; // candidates of the watched folder that were accepted (JSON array)
+    bool watch_due;        // the folder has changed
     struct reaction *reactions;
     size_t reaction_count;
     struct call *reacting;
@@ -151,14 +153,16 @@ void hm_inst_free(struct institution *inst);
 void hm_inst_touch(struct institution *inst); // looked at before the loop sleeps
 void hm_inst_flush(struct institution *inst);
 void hm_inst_tick(struct institution *inst, uint64_t now_us);
-bool hm_inst_warm(const struct institution *inst); // has what it needs to serve
+bool hm_inst_broken(const struct institution *inst); // no worker, and the last starts failed
+bool hm_inst_warm(const struct institution *inst);   // has what it needs to serve
 // Opens the store of a data folder without an engine (init). Closed by the caller.
-bool hm_inst_store(const char *data_dir, const char *id, const uint8_t key[32], const struct hm_settings *settings,
-                   struct hm_store **out, struct hm_error *err);
-void hm_inst_invitation(struct hm_buf *data, int64_t now_ms, const char *person, struct hm_str roles_json, const char *name);
+bool hm_inst_store(const char *data_dir, const char *id, const uint8_t key[32],
+                   const struct hm_settings *settings, struct hm_store **out, struct hm_error *err);
+void hm_inst_invitation(struct hm_buf *data, int64_t now_ms, const char *person, struct hm_str roles_json,
+                        const char *name);
 void hm_code_new(char code[20], char hash[65]);
 
-// ---- catalogue --------------------------------------------------------------------------------------------------------
+// ---- catalogue ----------------------------------------------------------------------------------------
 enum access { ACCESS_PUBLIC, ACCESS_SIGNED_IN, ACCESS_ROLES, ACCESS_ADMIN, ACCESS_CLUSTER };
 
 struct cat_method {
@@ -192,7 +196,7 @@ bool hm_cat_reacts(const struct catalogue *cat, struct hm_str type, enum hm_acti
 // The entry of "plugins" for kind and id.
 bool hm_cat_plugin(const struct catalogue *cat, const char *kind, const char *id, struct hm_json *out);
 
-// ---- calls ------------------------------------------------------------------------------------------------------------
+// ---- calls --------------------------------------------------------------------------------------------
 struct audit { // one sealed field that was opened
     struct audit *next;
     char *type, *id, *field, *why, *whose;
@@ -204,7 +208,8 @@ struct call {
     struct hm_engine *engine;
     struct institution *institution; // NULL: a core method that needs none
     struct hm_caller *caller;        // NULL: the system
-    struct hm_session *session;      // owned reference, as it was when the call came; NULL: a stranger, control, system
+    struct hm_session
+        *session; // owned reference, as it was when the call came; NULL: a stranger, control, system
     const struct core_method *core;
     char *method;
     char *params_text; // owned
@@ -215,7 +220,8 @@ struct call {
     uint8_t flags; // HM_CALL_*
     uint32_t cpu_ms;
     uint64_t memory_bytes;
-    bool system, admin, local;
+    bool system, admin;
+    bool local;        // from this machine (which gives no rights but to sign in to demo accounts)
     char *caller_json; // what the worker is told
     char by[144];
     struct hm_principals *principals; // owned reference; NULL: a stranger
@@ -226,27 +232,32 @@ struct call {
     uint64_t idem_expect;
     struct audit *audits;
     unsigned audit_count;
-    unsigned depth; // how many reactions led to it
+    unsigned depth;    // how many reactions led to it
     struct proc *proc; // that has it in its flight
     struct job *job;   // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
-    void *state; // the core method's own
+    bool waited; // for the first catalogue
 };
 
 struct call *hm_call_new(struct hm_engine *engine, struct institution *inst, struct hm_caller *caller,
                          struct hm_str method, struct hm_str params, hm_answer_fn answer, void *arg);
-void hm_call_system(struct call *call); // acts as the system: may everything
+void hm_call_system(struct call *call);                               // acts as the system: may everything
 void hm_call_list(struct call *call, struct call **list, bool front); // moves it; list NULL: takes it out
 void hm_call_enqueue(struct call *call, bool front);                  // for a worker
 void hm_call_resolve_waiting(struct institution *inst);               // the first catalogue is there
+// For a core method that tells of the catalogue: true when the first one is yet to come; then the method is
+// called once more.
+bool hm_call_needs_catalogue(struct call *call);
 void hm_call_dispatch(struct institution *inst);
-void hm_call_close(struct institution *inst);
-void hm_call_again(struct call *call); // after a conflict
+void hm_call_close(struct institution *inst, const char *why); // fails all that wait
+void hm_call_again(struct call *call);                         // after a conflict
 void hm_call_free_audits(struct call *call);
-void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field, struct hm_str why,
-                   struct hm_str whose);
-// The text of the person that the record's sealed fields are about, appended.
+void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
+                   struct hm_str why, struct hm_str whose);
+// The text of the person that the record's sealed fields are about, appended. Singular name of a kind of
+// plugin ("service" for "service" or "services"), or NULL.
+const char *hm_plugin_kind(const char *text);
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out);
 // Answers from the idem record when there is one (true); else notes what must be expected of it.
 bool hm_call_idem(struct call *call);
@@ -257,9 +268,10 @@ bool hm_call_error(struct call *call, struct hm_str payload);
 bool hm_call_unseal(struct call *call, struct hm_str payload);
 void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms); // its worker is gone
 
-// Endings. Each answers and frees the call.
-// message: a sentence that helps (never secret); empty: the protocol's text for the code.
-void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message, struct hm_str data);
+// Endings. Each answers and frees the call. message: a sentence that helps (never secret); empty: the
+// protocol's text for the code.
+void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message,
+                  struct hm_str data);
 void hm_call_ok(struct call *call, struct hm_str result);
 void hm_call_fail(struct call *call, enum hm_code code, const char *message);
 void hm_call_fail_error(struct call *call, const struct hm_error *err);
@@ -271,7 +283,7 @@ void hm_call_committed(struct commit_item *item);
 // The answer for an item that did not go through (also conflicts).
 void hm_call_fail_item(struct call *call, const struct commit_item *item);
 
-// ---- core methods -----------------------------------------------------------------------------------------------------
+// ---- core methods -------------------------------------------------------------------------------------
 struct core_method {
     const char *name;
     enum access access;
@@ -283,30 +295,30 @@ struct core_table {
     const struct core_method *rows;
     size_t count;
 };
-extern const struct core_table hm_methods_session, hm_methods_account, hm_methods_record, hm_methods_plugin, hm_methods_admin,
-    hm_methods_job;
+extern const struct core_table hm_methods_session, hm_methods_account, hm_methods_record, hm_methods_plugin,
+    hm_methods_admin, hm_methods_job;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
 bool hm_params_check(const char *row, struct hm_json params, struct hm_buf *errors);
-void hm_params_schema(const char *row, struct hm_buf *out); // as JSON schema
+void hm_params_schema(const char *row, struct hm_buf *out);                         // as JSON schema
 bool hm_arg_text(const struct call *call, const char *name, char *out, size_t cap); // "" when absent
 bool hm_arg_buf(const struct call *call, const char *name, struct hm_buf *out);
 int64_t hm_arg_int(const struct call *call, const char *name, int64_t otherwise);
 bool hm_arg_bool(const struct call *call, const char *name, bool otherwise);
 
-// ---- commits ----------------------------------------------------------------------------------------------------------
+// ---- commits ------------------------------------------------------------------------------------------
 struct commit_item {
     struct commit_item *next;
     struct institution *institution;
     struct hm_commit commit;
-    struct hm_types *types;   // set: puts these in force instead of writing
-    bool ok;                  // the batch is durable; then commit.code says what became of this one
-    struct hm_error error;    // when not ok
+    struct hm_types *types; // set: puts these in force instead of writing
+    bool ok;                // the batch is durable; then commit.code says what became of this one
+    struct hm_error error;  // when not ok
     void (*done)(struct commit_item *item); // loop; the item is freed behind it
-    struct call *call;        // held by the item
+    struct call *call;                      // held by the item
     void *arg;
-    struct hm_str result;     // JSON for the answer
+    struct hm_str result; // JSON for the answer
     unsigned depth;
     struct hm_intent *intents;
     size_t intent_count, intent_cap;
@@ -320,20 +332,20 @@ void hm_item_free(struct commit_item *item);
 void *hm_item_own(struct commit_item *item, void *memory);             // freed with the item
 struct hm_str hm_item_keep(struct commit_item *item, struct hm_str s); // copies
 // audience: one principal, e.g. "role:administrator", or "" for nobody; data is copied.
-void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,
-                 const char *audience);
+void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect,
+                 struct hm_str data, const char *audience);
 void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect);
 void hm_item_audits(struct commit_item *item, struct call *call);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
-// For a core method: its item carries the idem record and the result. done: as for hm_item_submit, hm_call_committed
-// ends the call with the result.
+// For a core method: its item carries the idem record and the result. done: as for hm_item_submit,
+// hm_call_committed ends the call with the result.
 void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
                          void (*done)(struct commit_item *item));
 bool hm_committer_start(struct institution *inst, struct hm_error *err);
 void hm_committer_flush(struct institution *inst);
 void hm_committer_stop(struct institution *inst); // finishes what waits
 
-// ---- workers ----------------------------------------------------------------------------------------------------------
+// ---- workers ------------------------------------------------------------------------------------------
 enum proc_role { PROC_ORDINARY, PROC_JOB, PROC_TRIAL };
 enum proc_state { PROC_STARTING, PROC_LOADED, PROC_READY, PROC_STOPPING, PROC_DEAD };
 
@@ -350,19 +362,19 @@ struct proc {
     struct hm_buf in, out;
     size_t out_at;
     bool out_blocked, reaped;
-    unsigned holds; // commit items that name it: not freed before they are done
+    unsigned holds;      // commit items that name it: not freed before they are done
     struct call *flight; // in the order they were sent
     unsigned flight_count;
     uint64_t started_us, head_since_us, idle_since_us, stop_since_us;
     uint64_t answered;
-    unsigned logs; // frames of log since the last answer
+    unsigned logs;               // frames of log since the last answer
     struct catalogue *catalogue; // LOADED: waits for its types
     struct trial *trial;
     struct job *job;
 };
 
-struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates, bool run_tests,
-                           struct hm_error *err);
+struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
+                           bool run_tests, struct hm_error *err);
 void hm_proc_call(struct proc *proc, struct call *call);
 void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str payload);
 void hm_proc_flush(struct proc *proc);
@@ -388,7 +400,7 @@ struct parsed_result { // HM_F_RESULT, borrowed from the payload except the arra
 // False (and nothing left to free) when a worker could not honestly have sent it.
 bool hm_frame_result(struct hm_str payload, struct hm_types *types, struct parsed_result *out);
 
-// ---- trials: candidates tried in a worker of their own ---------------------------------------------------------------------
+// ---- trials: candidates tried in a worker of their own ------------------------------------------------
 struct trial {
     struct institution *institution;
     struct proc *proc;           // NULL once it is gone
@@ -402,29 +414,31 @@ struct trial {
 };
 // candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
 struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
-void hm_trial_types(struct trial *trial);           // puts its types in force
-void hm_trial_adopt(struct trial *trial);           // its worker serves from now on; frees the trial
-void hm_trial_end(struct trial *trial);             // stops its worker, frees the trial
+void hm_trial_types(struct trial *trial); // puts its types in force
+void hm_trial_adopt(struct trial *trial); // its worker serves from now on; frees the trial
+void hm_trial_end(struct trial *trial);   // stops its worker, frees the trial
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat);
 void hm_trial_refused(struct proc *proc, struct hm_str errors);
 
-// ---- sessions in use ----------------------------------------------------------------------------------------------------
+// ---- sessions in use ----------------------------------------------------------------------------------
 struct live {
     UT_hash_handle hh;
     struct institution *institution;
     struct hm_session *session; // one reference
     char *json;                 // what workers are told of the caller, without the closing brace
     char by[144];
-    const char *reason;         // why it ends, when known before
+    const char *reason; // why it ends, when known before
     int64_t saved_seen_ms;
     bool stale, ended;
     struct group **groups;
     size_t group_count, group_cap;
 };
-// The session of a token; loads it when it is not in use yet. HM_UNAUTHENTICATED when there is none, or no longer.
+// The session of a token; loads it when it is not in use yet. HM_UNAUTHENTICATED when there is none, or
+// no longer.
 bool hm_live_find(struct hm_engine *engine, struct hm_str token, struct live **out, struct hm_error *err);
 bool hm_live_load(struct institution *inst, const char *token_hash, struct live **out, struct hm_error *err);
-void hm_live_answer(struct live *live, const char *token, struct hm_buf *out); // the result of sign-in and resume
+void hm_live_answer(struct live *live, const char *token,
+                    struct hm_buf *out); // the result of sign-in and resume
 struct live *hm_live_of(struct hm_session *session);
 void hm_live_end(struct live *live, const char *reason);
 bool hm_live_use(struct live *live, int64_t now_ms); // false: it has expired (and ended)
@@ -433,7 +447,7 @@ void hm_live_sweep(struct institution *inst, int64_t now_ms);
 void hm_live_close(struct institution *inst);
 void hm_caller_attach(struct hm_caller *caller, struct live *live);
 
-// ---- jobs, reactions, plugins, watching ---------------------------------------------------------------------------------------
+// ---- jobs, reactions, plugins, watching ---------------------------------------------------------------
 void hm_job_start(struct call *call, const struct cat_method *method);
 void hm_job_schedule(struct institution *inst);
 void hm_job_progress(struct job *job, double part, struct hm_str note);
@@ -444,8 +458,8 @@ void hm_job_drain(struct institution *inst); // ends what runs, so that the serv
 void hm_job_close(struct institution *inst);
 struct proc *hm_job_proc(const struct job *job); // its worker when it can take a call, or NULL
 
-void hm_react_changes(struct institution *inst, const struct commit_item *items, const struct hm_change *changes,
-                      size_t count);
+void hm_react_changes(struct institution *inst, const struct commit_item *items,
+                      const struct hm_change *changes, size_t count);
 void hm_react_next(struct institution *inst);
 void hm_react_close(struct institution *inst);
 
@@ -459,16 +473,19 @@ void hm_backups_wait(struct hm_engine *engine);
 // Checks roles (JSON array of texts); empty is fine. The error says which is unknown.
 bool hm_roles_valid(struct hm_json roles, struct hm_error *err);
 
-// ---- helpers shared by methods ----------------------------------------------------------------------------------------------------
+// ---- helpers shared by methods ------------------------------------------------------------------------
 // A record's data parsed; false when absent. Read must be open.
-bool hm_read_data(struct hm_read *read, const char *type, struct hm_str id, struct hm_record *record, struct hm_json *data);
+bool hm_read_data(struct hm_read *read, const char *type, struct hm_str id, struct hm_record *record,
+                  struct hm_json *data);
 // The first record whose unique index has this value.
-bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *type, const char *index, struct hm_str value,
-                    struct hm_record *record, struct hm_json *data);
+bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *type, const char *index,
+                    struct hm_str value, struct hm_record *record, struct hm_json *data);
 // Every record whose index begins with the value.
-bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type, const char *index, struct hm_str value,
-                  bool descending, bool (*fn)(void *arg, const struct hm_record *record, struct hm_json data), void *arg);
+bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type, const char *index,
+                  struct hm_str value, bool descending,
+                  bool (*fn)(void *arg, const struct hm_record *record, struct hm_json data), void *arg);
 // A JSON object with one member replaced or added (raw: JSON), appended.
 void hm_json_with(struct hm_json object, const char *name, struct hm_str raw, struct hm_buf *out);
 void hm_item_ignored(struct commit_item *item); // a `done` that looks at nothing
-void hm_record_list(struct call *call, const char *type, const char *index, struct hm_str equals_json, bool descending);
+void hm_record_list(struct call *call, const char *type, const char *index, struct hm_str equals_json,
+                    bool descending);

@@ -1,22 +1,23 @@
-// Long work: jobs. A job is a record (so that its starter's feed shows it) and, while it lives, a struct here. Loop thread.
-//   queued -> running (JOB_RUN on a job worker) -> done (JOB_DONE on the same worker, committed with the record) or failed,
-//   or cancelled at any time before.
-// What always holds: a job that was answered with its id has a record; its last state is committed with, or after, what it
-// wrote; a job runs at most once. JOB_DONE runs on the job's worker and not on an ordinary one, because what it writes may
-// be much (an import) and must not keep interactive calls waiting.
-#include "engine/internal.h"
+// Long work: jobs. A job is a record (so that its starter's feed shows it) and, while it lives, a struct
+// here. Loop thread.
+//   queued -> running (JOB_RUN on a job worker) -> done (JOB_DONE on the same worker, committed with the
+//   record) or failed, or cancelled at any time before.
+// What always holds: a job that was answered with its id has a record; its last state is committed with, or
+// after, what it wrote; a job runs at most once. JOB_DONE runs on the job's worker and not on an ordinary
+// one, because what it writes may be much (an import) and must not keep interactive calls waiting.
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/internal.h"
 #include "script/frames.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
-#define PARAMS_KEPT_MAX 4096       // longer params are not stored in the record
-#define NOTICE_US 250000u          // at most four notices of progress a second
-#define IDLE_JOB_US 30000000u      // an idle job worker stops after this
-#define RECOVER_MAX 10000          // newest job records looked at when the institution opens
+#define PARAMS_KEPT_MAX 4096  // longer params are not stored in the record
+#define NOTICE_US 250000u     // at most four notices of progress a second
+#define IDLE_JOB_US 30000000u // an idle job worker stops after this
+#define RECOVER_MAX 10000     // newest job records looked at when the institution opens
 #define RESULT_FRAME_MAX (16u << 20)
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
@@ -41,7 +42,7 @@ struct job {
     struct hm_buf result, error; // JSON
 };
 
-// ---- its record and its notices ---------------------------------------------------------------------------------------
+// ---- its record and its notices -----------------------------------------------------------------------
 
 static void job_json(const struct job *job, int64_t now_ms, struct hm_str result, struct hm_buf *b) {
     hm_buf_char(b, '{');
@@ -59,7 +60,8 @@ static void job_json(const struct job *job, int64_t now_ms, struct hm_str result
     hm_buf_char(b, '}');
 }
 
-static void put_record(struct commit_item *item, const struct job *job, uint64_t expect, struct hm_str result) {
+static void put_record(struct commit_item *item, const struct job *job, uint64_t expect,
+                       struct hm_str result) {
     struct hm_buf data = {0};
     char audience[HM_ID_MAX + 32];
     if (job->person[0])
@@ -85,8 +87,8 @@ static void notice(struct job *job) {
     hm_buf_char(&params, '}');
     struct hm_session *only = job->person[0] || job->session->ended ? NULL : job->session;
     if (job->person[0] || only)
-        hm_engine_notice(job->institution->engine, job->institution->id, hm_str_of(job->person), only, "job.progress",
-                         hm_buf_view(&params));
+        hm_engine_notice(job->institution->engine, job->institution->id, hm_str_of(job->person), only,
+                         "job.progress", hm_buf_view(&params));
     hm_buf_free(&params);
 }
 
@@ -114,7 +116,8 @@ static void release(struct job *job) {
 static void last_written(struct commit_item *item) {
     struct job *job = item->arg;
     if (!item->ok || item->commit.code != HM_OK)
-        hm_log(HM_ERROR, "job.not_recorded", "\"institution\":\"%s\",\"job\":\"%s\"", job->institution->id, job->id);
+        hm_log(HM_ERROR, "job.not_recorded", "\"institution\":\"%s\",\"job\":\"%s\"", job->institution->id,
+               job->id);
     if (!job->institution->engine->closing) notice(job);
     job_free(job);
 }
@@ -146,7 +149,7 @@ static void fail_because(struct job *job, enum hm_code code, const char *message
     fail(job, &(struct hm_answer){.code = code, .message = hm_str_of(message)});
 }
 
-// ---- starting -----------------------------------------------------------------------------------------------------------
+// ---- starting -----------------------------------------------------------------------------------------
 
 static void job_committed(struct commit_item *item) {
     struct job *job = item->arg;
@@ -187,11 +190,12 @@ void hm_job_start(struct call *call, const struct cat_method *method) {
     hm_buf_free(&result);
 }
 
-// ---- running ------------------------------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------------
 
 static struct call *job_call(struct job *job, struct hm_str params, uint8_t flags, hm_answer_fn answer) {
     const struct hm_settings *s = &job->institution->engine->settings;
-    struct call *call = hm_call_new(job->institution->engine, job->institution, NULL, hm_str_of(job->method), params, answer, job);
+    struct call *call = hm_call_new(job->institution->engine, job->institution, NULL, hm_str_of(job->method),
+                                    params, answer, job);
     call->job = job;
     call->flags = flags;
     call->cpu_ms = s->job_cpu_ms;
@@ -207,7 +211,8 @@ static struct call *job_call(struct job *job, struct hm_str params, uint8_t flag
 }
 
 // The record's end goes with what JOB_DONE wrote, in one commit.
-static bool extend_done(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err) {
+static bool extend_done(struct call *call, struct commit_item *item, struct hm_str result,
+                        struct hm_error *err) {
     struct job *job = call->job;
     if (result.len > JOB_RESULT_MAX) return hm_fail(err, HM_TOO_LARGE, "the result of a job may have 1 MiB");
     job->state = JOB_DONE;
@@ -231,7 +236,8 @@ static void done_answered(void *arg, const struct hm_answer *answer) {
 static void ran(void *arg, const struct hm_answer *answer) {
     struct job *job = arg;
     if (answer->code || job->cancelled) {
-        fail(job, answer->code ? answer : &(struct hm_answer){.code = HM_CONFLICT, .message = HM_LIT("cancelled")});
+        fail(job, answer->code ? answer
+                               : &(struct hm_answer){.code = HM_CONFLICT, .message = HM_LIT("cancelled")});
     } else if (job->has_done && answer->result.len > RESULT_FRAME_MAX) {
         fail_because(job, HM_TOO_LARGE, "the result of the long part is too large");
     } else if (job->has_done && !hm_job_proc(job)) {
@@ -294,7 +300,8 @@ void hm_job_schedule(struct institution *inst) {
         return;
     }
     struct hm_error err = {0};
-    if (!hm_proc_start(inst, PROC_JOB, hm_watch_candidates(inst), false, &err)) fail_because(job, HM_UNAVAILABLE, err.message);
+    if (!hm_proc_start(inst, PROC_JOB, hm_watch_candidates(inst), false, &err))
+        fail_because(job, HM_UNAVAILABLE, err.message);
 }
 
 // Its worker is gone while no call of it was there: it waits for a commit, or has ended.
@@ -305,7 +312,7 @@ void hm_job_lost(struct job *job) {
 
 void hm_job_progress(struct job *job, double part, struct hm_str note) {
     job->progress = part;
-    if (hm_utf8_valid(note)) snprintf(job->note, sizeof job->note, "%.*s", (int)note.len, note.ptr ? note.ptr : "");
+    snprintf(job->note, sizeof job->note, "%.*s", (int)note.len, note.ptr ? note.ptr : "");
     if (hm_mono_us() - job->noticed_us >= NOTICE_US)
         notice(job);
     else
@@ -316,7 +323,8 @@ void hm_job_tick(struct institution *inst, uint64_t now_us) {
     struct job *job;
     struct proc *proc;
     DL_FOREACH(inst->jobs, job) {
-        if (job->notice_due && job->state == JOB_RUNNING && now_us - job->noticed_us >= NOTICE_US) notice(job);
+        if (job->notice_due && job->state == JOB_RUNNING && now_us - job->noticed_us >= NOTICE_US)
+            notice(job);
     }
     DL_FOREACH(inst->procs, proc) {
         bool idle = proc->role == PROC_JOB && proc->state == PROC_READY && !proc->job && !proc->flight_count;
@@ -339,7 +347,7 @@ static bool job_live(struct institution *inst, struct hm_str id, double *progres
     return false;
 }
 
-// ---- restart, drain, close --------------------------------------------------------------------------------------------------
+// ---- restart, drain, close ----------------------------------------------------------------------------
 
 struct recovery {
     struct commit_item *item;
@@ -356,7 +364,8 @@ static bool recover_one(void *arg, const struct hm_record *record, struct hm_jso
         hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&one)}, "error",
                      HM_LIT("{\"code\":-32009,\"message\":\"server restarted\"}"), &two);
         hm_json_put_int(&ended, hm_now_ms());
-        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&two)}, "ended", hm_buf_view(&ended), &text);
+        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&two)}, "ended", hm_buf_view(&ended),
+                     &text);
         hm_item_put(r->item, "job", record->id, HM_ANY_VERSION, hm_buf_view(&text), "");
         struct hm_intent *intent = &r->item->intents[r->item->intent_count - 1];
         intent->audience = hm_item_keep(r->item, record->audience);
@@ -399,7 +408,7 @@ void hm_job_close(struct institution *inst) {
         job_free(inst->jobs);
 }
 
-// ---- job.get, job.list, job.cancel ---------------------------------------------------------------------------------------------
+// ---- job.get, job.list, job.cancel --------------------------------------------------------------------
 
 static void job_get(struct call *call) {
     char id[HM_ID_MAX + 1], note[1001] = "";
@@ -414,12 +423,14 @@ static void job_get(struct call *call) {
         hm_call_fail_error(call, &err);
         return;
     }
-    if (hm_read_data(read, "job", hm_str_of(id), &record, &data) && hm_access_meets(call->principals, record.audience)) {
+    if (hm_read_data(read, "job", hm_str_of(id), &record, &data) &&
+        hm_access_meets(call->principals, record.audience)) {
         if (job_live(call->institution, hm_str_of(id), &progress, note, sizeof note)) {
             hm_json_put_double(&number, progress);
             hm_json_put_str(&quoted, hm_str_of(note));
             hm_json_with(data, "progress", hm_buf_view(&number), &live);
-            hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&live)}, "note", hm_buf_view(&quoted), &out);
+            hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&live)}, "note", hm_buf_view(&quoted),
+                         &out);
             data.raw = hm_buf_view(&out);
         }
         hm_buf_clear(&live);
@@ -449,7 +460,8 @@ static void job_cancel(struct call *call) {
     DL_FOREACH(call->institution->jobs, job) {
         if (strcmp(job->id, id) == 0) found = job;
     }
-    bool own = found && call->session && found->person[0] && strcmp(found->person, call->session->person) == 0;
+    bool own =
+        found && call->session && found->person[0] && strcmp(found->person, call->session->person) == 0;
     if (!found || (!own && !call->admin)) {
         hm_call_fail(call, HM_NOT_FOUND, "");
         return;
@@ -468,7 +480,8 @@ static void job_cancel(struct call *call) {
 
 static const struct core_method rows[] = {
     {"job.get", ACCESS_SIGNED_IN, "id:text!", "State, progress (0 to 1), result or error of a job.", job_get},
-    {"job.list", ACCESS_SIGNED_IN, "order:text limit:int cursor:long", "The jobs the caller may see, the newest first.", job_list},
+    {"job.list", ACCESS_SIGNED_IN, "order:text limit:int cursor:long",
+     "The jobs the caller may see, the newest first.", job_list},
     {"job.cancel", ACCESS_SIGNED_IN, "id:text!", "Stops a job.", job_cancel},
 };
 const struct core_table hm_methods_job = {rows, sizeof rows / sizeof *rows};

@@ -1,10 +1,11 @@
-// Sessions in use: the objects that connections share, the principals they have, and how both follow what is committed.
-// Loop thread only. What always holds: a session in use is in the table of its institution and in one group for its
-// account, one for its person, and one for each record it is a member of, so that a change finds those it concerns without
-// looking at the others. Principals are replaced before the changes of the batch that changed them are told.
-#include "engine/internal.h"
+// Sessions in use: the objects that connections share, the principals they have, and how both follow what
+// is committed. Loop thread only. What always holds: a session in use is in the table of its institution
+// and in one group for its account, one for its person, and one for each record it is a member of, so
+// that a change finds those it concerns without looking at the others. Principals are replaced before the
+// changes of the batch that changed them are told.
 #include "base/clock.h"
 #include "base/code.h"
+#include "engine/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct group {
     char key[]; // 'a' account, 'p' person, 'm' membership; then the name
 };
 
-// ---- groups -----------------------------------------------------------------------------------------------------------
+// ---- groups -------------------------------------------------------------------------------------------
 
 static struct group *group_find(struct institution *inst, char kind, struct hm_str name) {
     char key[400];
@@ -72,7 +73,7 @@ static void groups_leave(struct live *live) {
     live->group_count = 0;
 }
 
-// ---- who somebody is --------------------------------------------------------------------------------------------------
+// ---- who somebody is ----------------------------------------------------------------------------------
 
 struct names {
     struct hm_buf text; // all names one after the other
@@ -168,7 +169,7 @@ static bool account_active(struct hm_json account) {
     return !hm_json_get_text(account, "state", state, sizeof state) || strcmp(state, "active") == 0;
 }
 
-// ---- coming and going -------------------------------------------------------------------------------------------------
+// ---- coming and going ---------------------------------------------------------------------------------
 
 struct live *hm_live_of(struct hm_session *session) {
     return session ? session->engine : NULL;
@@ -210,15 +211,18 @@ static bool fill(struct live *live, struct hm_read *read, const char *hash, stru
     snprintf(s->token_hash, sizeof s->token_hash, "%s", hash);
     hm_json_get_text(data, "account", s->account, sizeof s->account);
     hm_json_get_text(data, "person", s->person, sizeof s->person);
-    if (!hm_json_get_text(data, "locale", s->locale, sizeof s->locale)) snprintf(s->locale, sizeof s->locale, "uz");
+    if (!hm_json_get_text(data, "locale", s->locale, sizeof s->locale))
+        snprintf(s->locale, sizeof s->locale, "uz");
     s->expires_ms = number(data, "expires");
     s->idle_ms = number(data, "idle_ms");
     s->seen_ms = live->saved_seen_ms = number(data, "seen");
-    if (hm_session_expired(s, hm_now_ms())) return hm_fail(err, HM_UNAUTHENTICATED, "the session has expired");
+    if (hm_session_expired(s, hm_now_ms()))
+        return hm_fail(err, HM_UNAUTHENTICATED, "the session has expired");
     if (!hm_read_data(read, "account", hm_str_of(s->account), &record, &account) || !account_active(account))
         return hm_fail(err, HM_UNAUTHENTICATED, "the account is closed");
     hm_json_get_text(account, "login", s->login, sizeof s->login);
-    snprintf(live->by, sizeof live->by, "%s%s", s->person[0] ? "" : "account:", s->person[0] ? s->person : s->account);
+    snprintf(live->by, sizeof live->by, "%s%s",
+             s->person[0] ? "" : "account:", s->person[0] ? s->person : s->account);
     return refresh(live, read, account);
 }
 
@@ -227,7 +231,8 @@ bool hm_live_load(struct institution *inst, const char *token_hash, struct live 
     struct hm_read *read = NULL;
     HASH_FIND_STR(inst->sessions, token_hash, live);
     if (live) {
-        if (!hm_live_use(live, hm_now_ms())) return hm_fail(err, HM_UNAUTHENTICATED, "the session has expired");
+        if (!hm_live_use(live, hm_now_ms()))
+            return hm_fail(err, HM_UNAUTHENTICATED, "the session has expired");
         *out = live;
         return true;
     }
@@ -246,7 +251,8 @@ bool hm_live_load(struct institution *inst, const char *token_hash, struct live 
         return false;
     }
     live->session->engine = live;
-    HASH_ADD_KEYPTR(hh, inst->sessions, live->session->token_hash, (unsigned)strlen(live->session->token_hash), live);
+    HASH_ADD_KEYPTR(hh, inst->sessions, live->session->token_hash,
+                    (unsigned)strlen(live->session->token_hash), live);
     hm_live_use(live, hm_now_ms());
     *out = live;
     return true;
@@ -335,7 +341,8 @@ void hm_live_answer(struct live *live, const char *token, struct hm_buf *out) {
     else
         hm_buf_text(out, "null");
     if (s->person[0] && hm_read_begin(live->institution->store, &read, NULL)) {
-        if (hm_read_data(read, "person", hm_str_of(s->person), &record, &data) && hm_json_get(data, "name", &name))
+        if (hm_read_data(read, "person", hm_str_of(s->person), &record, &data) &&
+            hm_json_get(data, "name", &name))
             hm_json_member_raw(out, "name", name.raw);
         hm_read_end(read);
     }
@@ -354,7 +361,7 @@ void hm_live_answer(struct live *live, const char *token, struct hm_buf *out) {
     hm_buf_char(out, '}');
 }
 
-// ---- following what is committed -----------------------------------------------------------------------------------------
+// ---- following what is committed ----------------------------------------------------------------------
 
 struct stale_list {
     struct live **lives;
@@ -385,7 +392,8 @@ static bool among(struct hm_json members, const char *person) {
     return found;
 }
 
-static void members_changed(struct institution *inst, const struct hm_change *change, struct stale_list *list) {
+static void members_changed(struct institution *inst, const struct hm_change *change,
+                            struct stale_list *list) {
     char principal[HM_NAME_MAX + HM_ID_MAX + 2];
     struct hm_json members = {0}, item;
     if (change->type.len > HM_NAME_MAX || change->id.len > HM_ID_MAX) return;
@@ -433,7 +441,8 @@ static void renew(struct live *live, struct hm_read *read) {
     live->stale = false;
     if (live->ended) {
         hm_live_end(live, live->reason ? live->reason : "revoked");
-    } else if (!hm_read_data(read, "account", hm_str_of(s->account), &record, &account) || !account_active(account)) {
+    } else if (!hm_read_data(read, "account", hm_str_of(s->account), &record, &account) ||
+               !account_active(account)) {
         hm_live_end(live, "revoked");
     } else {
         refresh(live, read, account);
@@ -448,7 +457,8 @@ void hm_live_changes(struct institution *inst, const struct hm_change *changes, 
     if (!inst->sessions) return;
     for (size_t i = 0; i < count; i++)
         one_change(inst, &changes[i], &list);
-    // Without a snapshot nobody's rights can be known: then they have none (an environment that cannot be read is broken).
+    // Without a snapshot nobody's rights can be known: then they have none (an environment that cannot be
+    // read is broken).
     bool readable = list.count && hm_read_begin(inst->store, &read, NULL);
     for (size_t i = 0; i < list.count; i++) {
         if (readable)

@@ -1,17 +1,20 @@
-// Small readers of records that several methods of the core share. Loop thread; what they give is borrowed from the
-// snapshot.
+// Small readers of records that several methods of the core share. Loop thread; what they give is
+// borrowed from the snapshot.
 #include "engine/internal.h"
 
 #include <stdlib.h>
 
-bool hm_read_data(struct hm_read *read, const char *type, struct hm_str id, struct hm_record *record, struct hm_json *data) {
-    if (id.len == 0 || id.len > HM_ID_MAX || !hm_read_get(read, hm_str_of(type), id, record, NULL)) return false;
+bool hm_read_data(struct hm_read *read, const char *type, struct hm_str id, struct hm_record *record,
+                  struct hm_json *data) {
+    if (id.len == 0 || id.len > HM_ID_MAX || !hm_read_get(read, hm_str_of(type), id, record, NULL))
+        return false;
     *data = (struct hm_json){HM_JSON_OBJECT, record->data};
     return true;
 }
 
-bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type, const char *index, struct hm_str value,
-                  bool descending, bool (*fn)(void *arg, const struct hm_record *record, struct hm_json data), void *arg) {
+bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type, const char *index,
+                  struct hm_str value, bool descending,
+                  bool (*fn)(void *arg, const struct hm_record *record, struct hm_json data), void *arg) {
     const struct hm_type *declared = hm_types_find(types, hm_str_of(type));
     const struct hm_index *by = declared && index ? hm_type_index(declared, hm_str_of(index)) : NULL;
     struct hm_buf equals = {0};
@@ -24,7 +27,9 @@ bool hm_read_each(struct hm_read *read, struct hm_types *types, const char *type
     hm_buf_char(&equals, '[');
     if (index) hm_json_put_str(&equals, value);
     hm_buf_char(&equals, ']');
-    if (!hm_range_make(declared, by, (struct hm_json){HM_JSON_ARRAY, hm_buf_view(&equals)}, none, none, &range, NULL)) goto out;
+    if (!hm_range_make(declared, by, (struct hm_json){HM_JSON_ARRAY, hm_buf_view(&equals)}, none, none,
+                       &range, NULL))
+        goto out;
     if (!hm_scan_begin(read, &range, descending, HM_LIT(""), &scan, NULL)) goto out;
     while (hm_scan_next(scan, &record))
         if (!fn(arg, &record, (struct hm_json){HM_JSON_OBJECT, record.data})) break;
@@ -50,8 +55,8 @@ static bool take_first(void *arg, const struct hm_record *record, struct hm_json
     return false;
 }
 
-bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *type, const char *index, struct hm_str value,
-                    struct hm_record *record, struct hm_json *data) {
+bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *type, const char *index,
+                    struct hm_str value, struct hm_record *record, struct hm_json *data) {
     struct first first = {record, data, false};
     hm_read_each(read, types, type, index, value, false, take_first, &first);
     return first.found;

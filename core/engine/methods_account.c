@@ -1,8 +1,9 @@
-// Accounts, for administrators: account.*. Loop thread. What always holds: no answer holds a hash; a login is kept folded
-// and is unique as such; what changes an account changes its sessions in use with the same commit (see live.c).
-#include "engine/internal.h"
+// Accounts, for administrators: account.*. Loop thread. What always holds: no answer holds a hash; a
+// login is kept folded and is unique as such; what changes an account changes its sessions in use with
+// the same commit (see live.c).
 #include "base/clock.h"
 #include "base/text.h"
+#include "engine/internal.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@ bool hm_roles_valid(struct hm_json roles, struct hm_error *err) {
             found = found || strcmp(role.data ? role.data : "", known[i]) == 0;
         hm_buf_free(&role);
         if (!found)
-            return hm_fail(err, HM_PARAMS, "is none of administrator, coordinator, psychologist, coach, student");
+            return hm_fail(err, HM_PARAMS,
+                           "is none of administrator, coordinator, psychologist, coach, student");
     }
     return true;
 }
@@ -42,7 +44,8 @@ static void commit_account(struct creation *c, const char *hash) {
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     struct hm_buf quoted = {0}, data = {0}, result = {0};
     hm_json_put_str(&quoted, hm_str_of(hash));
-    hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted), &data);
+    hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted),
+                 &data);
     hm_item_put(item, "account", hm_str_of(c->id), 0, hm_buf_view(&data), "");
     hm_buf_printf(&result, "{\"id\":\"%s\"}", c->id);
     hm_item_finish_call(item, call, hm_buf_view(&result), hm_call_committed);
@@ -68,9 +71,9 @@ static void creation_data(struct creation *c, const char *login, struct hm_str s
     hm_json_member_str(b, "login", hm_str_of(login));
     hm_json_member_str(b, "login_shown", shown);
     hm_json_member_str(b, "person", hm_str_of(person));
-    hm_json_member_raw(b, "roles", hm_json_get(call->params, "roles", &roles) && roles.kind == HM_JSON_ARRAY
-                                       ? roles.raw
-                                       : HM_LIT("[]"));
+    hm_json_member_raw(
+        b, "roles",
+        hm_json_get(call->params, "roles", &roles) && roles.kind == HM_JSON_ARRAY ? roles.raw : HM_LIT("[]"));
     hm_json_member_str(b, "state", HM_LIT("active"));
     hm_json_member_raw(b, "demo", hm_arg_bool(call, "demo", false) ? HM_LIT("true") : HM_LIT("false"));
     hm_json_member_int(b, "created", hm_now_ms());
@@ -144,7 +147,7 @@ static void account_create(struct call *call) {
     hm_buf_free(&shown);
 }
 
-// ---- changing ---------------------------------------------------------------------------------------------------------
+// ---- changing -----------------------------------------------------------------------------------------
 
 static void account_change(struct call *call, const char *member, struct hm_str raw) {
     char id[HM_ID_MAX + 1];
@@ -192,7 +195,7 @@ static void account_set_state(struct call *call) {
         hm_call_param(call, "state", "must be active or closed");
 }
 
-// ---- listing ----------------------------------------------------------------------------------------------------------
+// ---- listing ------------------------------------------------------------------------------------------
 
 struct page {
     struct hm_buf out;
@@ -247,11 +250,14 @@ static void account_list(struct call *call) {
 }
 
 static const struct core_method rows[] = {
-    {"account.create", ACCESS_ADMIN, "login:text! password:long password_hash:long person:text roles:array demo:bool",
-     "Makes an account.", account_create},
-    {"account.set_roles", ACCESS_ADMIN, "account:text! roles:array!", "Replaces the roles of an account.", account_set_roles},
+    {"account.create", ACCESS_ADMIN,
+     "login:text! password:long password_hash:long person:text roles:array demo:bool", "Makes an account.",
+     account_create},
+    {"account.set_roles", ACCESS_ADMIN, "account:text! roles:array!", "Replaces the roles of an account.",
+     account_set_roles},
     {"account.set_state", ACCESS_ADMIN, "account:text! state:text!",
      "Closes an account (its sessions end) or opens it again: active or closed.", account_set_state},
-    {"account.list", ACCESS_ADMIN, "limit:int cursor:text", "The accounts of the institution, without hashes.", account_list},
+    {"account.list", ACCESS_ADMIN, "limit:int cursor:text",
+     "The accounts of the institution, without hashes.", account_list},
 };
 const struct core_table hm_methods_account = {rows, sizeof rows / sizeof *rows};

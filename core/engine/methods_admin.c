@@ -1,15 +1,16 @@
-// Institutions, copies, the audit, and what the server says about itself. Loop thread; copies are made on a thread of their
-// own. What always holds: a caller from the network names no path on the server's disk, only a name under DATA/backups.
-#include "engine/internal.h"
+// Institutions, copies, the audit, and what the server says about itself. Loop thread; copies are made on
+// a thread of their own. What always holds: a caller from the network names no path on the server's disk,
+// only a name under DATA/backups.
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-// ---- institution.create, institution.list -------------------------------------------------------------------------------
+// ---- institution.create, institution.list -------------------------------------------------------------
 
 struct founding {
     struct call *call;
@@ -141,7 +142,7 @@ static void institution_list(struct call *call) {
     hm_buf_free(&out);
 }
 
-// ---- backup.create --------------------------------------------------------------------------------------------------------
+// ---- backup.create ------------------------------------------------------------------------------------
 
 struct backup {
     struct posted posted;
@@ -198,7 +199,8 @@ static char *backup_path(struct call *call) {
     hm_arg_buf(call, "to", &to);
     if (call->caller->control && to.len && to.data[0] == '/' && !memchr(to.data, 0, to.len)) return to.data;
     if (!hm_name_valid(hm_buf_view(&to))) {
-        hm_call_param(call, "to", call->caller->control ? "must be a path from the root, or a name" : "must be a name");
+        hm_call_param(call, "to",
+                      call->caller->control ? "must be a path from the root, or a name" : "must be a name");
     } else {
         hm_buf_printf(&path, "%s/backups", call->engine->data_dir);
         if (mkdir(path.data, 0700) == 0 || errno == EEXIST)
@@ -216,7 +218,11 @@ static void backup_create(struct call *call) {
     char *dir = backup_path(call);
     if (!dir) return;
     struct backup *b = hm_alloc(sizeof *b);
-    *b = (struct backup){.posted.run = backup_done, .engine = engine, .store = call->institution->store, .call = call, .dir = dir};
+    *b = (struct backup){.posted.run = backup_done,
+                         .engine = engine,
+                         .store = call->institution->store,
+                         .call = call,
+                         .dir = dir};
     if (pthread_create(&b->thread, NULL, backup_main, b) != 0) {
         hm_call_fail(call, HM_UNAVAILABLE, "no thread for a backup");
         free(b->dir);
@@ -227,7 +233,7 @@ static void backup_create(struct call *call) {
     engine->backups = b;
 }
 
-// ---- the rest -------------------------------------------------------------------------------------------------------------
+// ---- the rest -----------------------------------------------------------------------------------------
 
 static void audit_list(struct call *call) {
     char whose[HM_ID_MAX + 1];
@@ -242,6 +248,7 @@ static void audit_list(struct call *call) {
 
 static void rpc_discover(struct call *call) {
     struct hm_buf out = {0};
+    if (hm_call_needs_catalogue(call)) return;
     hm_engine_openrpc(call->engine, call->institution ? call->institution->id : NULL, &out);
     hm_call_ok(call, hm_buf_view(&out));
     hm_buf_free(&out);
@@ -255,7 +262,8 @@ static void server_info(struct call *call) {
     hm_json_member_int(&out, "time", hm_now_ms());
     hm_json_member_str(&out, "clock", hm_clock_is_manual() ? HM_LIT("manual") : HM_LIT("wall"));
     hm_json_member_int(&out, "zone_minutes",
-                       call->institution ? call->institution->zone_minutes : call->engine->settings.zone_minutes);
+                       call->institution ? call->institution->zone_minutes
+                                         : call->engine->settings.zone_minutes);
     hm_buf_char(&out, '}');
     hm_call_ok(call, hm_buf_view(&out));
     hm_buf_free(&out);
@@ -282,13 +290,15 @@ static const struct core_method rows[] = {
     {"institution.create", ACCESS_CLUSTER, "id:text! title:any! zone_minutes:int",
      "Makes an institution; gives the invitation code of its first administrator.", institution_create},
     {"institution.list", ACCESS_PUBLIC, "", "The institutions of this server.", institution_list},
-    {"backup.create", ACCESS_ADMIN, "to:long!", "A consistent copy of the institution while it is served.", backup_create},
-    {"audit.list", ACCESS_ADMIN, "whose:text order:text limit:int cursor:long", "Who opened which sealed field, and why.",
-     audit_list},
+    {"backup.create", ACCESS_ADMIN, "to:long!", "A consistent copy of the institution while it is served.",
+     backup_create},
+    {"audit.list", ACCESS_ADMIN, "whose:text order:text limit:int cursor:long",
+     "Who opened which sealed field, and why.", audit_list},
     {"rpc.discover", ACCESS_PUBLIC, "institution:text", "This document.", rpc_discover},
     {"server.info", ACCESS_PUBLIC, "institution:text", "Version, languages, time.", server_info},
     {"clock.advance", ACCESS_ADMIN, "ms:int!", "Moves the manual clock (trials only).", clock_advance},
-    {"feed.open", ACCESS_SIGNED_IN, "after:object types:array", "Opens the feed of what is committed, on a WebSocket.", NULL},
+    {"feed.open", ACCESS_SIGNED_IN, "after:object types:array",
+     "Opens the feed of what is committed, on a WebSocket.", NULL},
     {"feed.close", ACCESS_SIGNED_IN, "", "Closes the feed.", NULL},
 };
 const struct core_table hm_methods_admin = {rows, sizeof rows / sizeof *rows};

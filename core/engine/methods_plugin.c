@@ -1,9 +1,10 @@
-// Plugins as versions in the store: plugin.*. Loop thread. A deploy tries the source in a worker of its own (trial.c), then
-// commits the version and the pointer to it in one transaction, then that worker serves. What always holds: whatever goes
-// wrong before that commit, the old version goes on serving and is what the store says.
-#include "engine/internal.h"
+// Plugins as versions in the store: plugin.*. Loop thread. A deploy tries the source in a worker of its
+// own (trial.c), then commits the version and the pointer to it in one transaction, then that worker
+// serves. What always holds: whatever goes wrong before that commit, the old version goes on serving and
+// is what the store says.
 #include "base/clock.h"
 #include "base/code.h"
+#include "engine/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,8 @@ struct deploy {
     struct trial *trial;
     enum purpose purpose;
     char kind[HM_NAME_MAX + 1], id[HM_NAME_MAX + 1];
-    char key[KEY_MAX];         // "kind/id"
-    char version[37];          // record id of the version that becomes active
+    char key[KEY_MAX]; // "kind/id"
+    char version[37];  // record id of the version that becomes active
     char hash[65];
     struct hm_buf source, note;
     uint64_t pointer;          // version of the plugin record, 0 when there is none
@@ -33,7 +34,25 @@ static void deploy_free(struct deploy *d) {
     free(d);
 }
 
-// ---- texts --------------------------------------------------------------------------------------------------------------
+const char *hm_plugin_kind(const char *text) {
+    static const char *const kinds[][2] = {{"service", "services"},
+                                           {"matcher", "matchers"},
+                                           {"activity", "activities"},
+                                           {"questionnaire", "questionnaires"},
+                                           {"report", "reports"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(text, kinds[i][0]) == 0 || strcmp(text, kinds[i][1]) == 0) return kinds[i][0];
+    return NULL;
+}
+
+static void kind_arg(const struct call *call, char out[HM_NAME_MAX + 1]) {
+    char text[HM_NAME_MAX + 1];
+    hm_arg_text(call, "kind", text, sizeof text);
+    const char *kind = hm_plugin_kind(text);
+    snprintf(out, HM_NAME_MAX + 1, "%s", kind ? kind : "");
+}
+
+// ---- texts --------------------------------------------------------------------------------------------
 
 static void candidates_json(const struct deploy *d, struct hm_buf *out) {
     struct hm_str watched = hm_watch_candidates(d->call->institution);
@@ -91,16 +110,18 @@ static void result_json(const struct deploy *d, struct hm_buf *out) {
         else
             hm_buf_text(out, "null");
     }
-    if (d->trial && hm_cat_plugin(d->trial->catalogue, d->kind, d->id, &entry)) hm_json_member_raw(out, "plugin", entry.raw);
+    if (d->trial && hm_cat_plugin(d->trial->catalogue, d->kind, d->id, &entry))
+        hm_json_member_raw(out, "plugin", entry.raw);
     hm_buf_char(out, '}');
 }
 
-// ---- what comes of a trial ------------------------------------------------------------------------------------------------
+// ---- what comes of a trial ----------------------------------------------------------------------------
 
 static void put_back(struct deploy *d) {
     if (d->purpose != REMOVE || !d->old_pointer.len) return;
     struct commit_item *item = hm_item_new(d->call->institution, d->call->by, "plugin.rollback");
-    hm_item_put(item, "plugin", hm_str_of(d->key), HM_ANY_VERSION, hm_buf_view(&d->old_pointer), "role:administrator");
+    hm_item_put(item, "plugin", hm_str_of(d->key), HM_ANY_VERSION, hm_buf_view(&d->old_pointer),
+                "role:administrator");
     hm_item_submit(item, hm_item_ignored);
 }
 
@@ -183,7 +204,8 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     if (d->purpose == DEPLOY) {
         version_json(d, item->commit.now_ms, &text);
-        hm_item_put(item, "plugin_version", hm_str_of(d->version), 0, hm_buf_view(&text), "role:administrator");
+        hm_item_put(item, "plugin_version", hm_str_of(d->version), 0, hm_buf_view(&text),
+                    "role:administrator");
         hm_buf_clear(&text);
     }
     pointer_json(d, item->commit.now_ms, &text);
@@ -203,7 +225,8 @@ static bool declares_itself(const struct deploy *d) {
 static void on_ready(struct trial *trial) {
     struct deploy *d = trial->arg;
     if (!declares_itself(d)) {
-        on_refused(trial, HM_LIT("[{\"message\":\"the source does not declare the plugin it was given as\"}]"));
+        on_refused(trial,
+                   HM_LIT("[{\"message\":\"the source does not declare the plugin it was given as\"}]"));
     } else if (d->purpose == CHECK) {
         finish(d, false);
     } else {
@@ -233,7 +256,7 @@ static void start_trial(struct deploy *d) {
     deploy_free(d);
 }
 
-// ---- plugin.deploy, plugin.check ------------------------------------------------------------------------------------------
+// ---- plugin.deploy, plugin.check ----------------------------------------------------------------------
 
 // NULL: the call has been answered.
 static struct deploy *deploy_new(struct call *call, enum purpose purpose) {
@@ -244,12 +267,12 @@ static struct deploy *deploy_new(struct call *call, enum purpose purpose) {
     struct hm_error err = {0};
     d->call = call;
     d->purpose = purpose;
-    hm_arg_text(call, "kind", d->kind, sizeof d->kind);
+    kind_arg(call, d->kind);
     hm_arg_text(call, "id", d->id, sizeof d->id);
     hm_arg_buf(call, "source", &d->source);
     hm_arg_buf(call, "note", &d->note);
     snprintf(d->key, sizeof d->key, "%s/%s", d->kind, d->id);
-    if (!hm_name_valid(hm_str_of(d->kind))) {
+    if (!d->kind[0]) {
         hm_call_param(call, "kind", "is no kind of plugin");
     } else if (!hm_name_valid(hm_str_of(d->id))) {
         hm_call_param(call, "id", "must begin with a letter and hold a-z, 0-9, _ . - only, 64 at most");
@@ -285,7 +308,7 @@ static void plugin_check(struct call *call) {
     deploy_or_check(call, CHECK);
 }
 
-// ---- plugin.rollback --------------------------------------------------------------------------------------------------------
+// ---- plugin.rollback ----------------------------------------------------------------------------------
 
 struct older {
     const char *active;
@@ -312,7 +335,8 @@ static bool find_version(struct deploy *d, struct hm_error *err) {
     struct hm_json data;
     char active[129] = "", belongs[KEY_MAX] = "";
     bool ok = true;
-    hm_json_get_text((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&d->old_pointer)}, "active", active, sizeof active);
+    hm_json_get_text((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&d->old_pointer)}, "active", active,
+                     sizeof active);
     if (!hm_read_begin(inst->store, &read, err)) return false;
     if (!hm_arg_text(d->call, "version", d->version, sizeof d->version)) {
         struct older o = {.active = active};
@@ -365,7 +389,7 @@ static void plugin_rollback(struct call *call) {
     }
 }
 
-// ---- plugin.list, history, get ------------------------------------------------------------------------------------------------
+// ---- plugin.list, history, get ------------------------------------------------------------------------
 
 static void active_of(struct hm_read *read, const char *kind, const char *id, char out[129]) {
     struct hm_record record;
@@ -373,7 +397,8 @@ static void active_of(struct hm_read *read, const char *kind, const char *id, ch
     char key[KEY_MAX];
     out[0] = 0;
     snprintf(key, sizeof key, "%s/%s", kind, id);
-    if (hm_read_data(read, "plugin", hm_str_of(key), &record, &data)) hm_json_get_text(data, "active", out, 129);
+    if (hm_read_data(read, "plugin", hm_str_of(key), &record, &data))
+        hm_json_get_text(data, "active", out, 129);
 }
 
 static void plugin_list(struct call *call) {
@@ -383,6 +408,7 @@ static void plugin_list(struct call *call) {
     struct hm_error err = {0};
     struct hm_buf out = {0};
     char kind[HM_NAME_MAX + 1], id[HM_NAME_MAX + 1], active[129];
+    if (hm_call_needs_catalogue(call)) return;
     if (!hm_read_begin(inst->store, &read, &err)) {
         hm_call_fail_error(call, &err);
         return;
@@ -391,7 +417,9 @@ static void plugin_list(struct call *call) {
     if (inst->catalogue && hm_json_get(inst->catalogue->root, "plugins", &list)) {
         struct hm_json_iter it = hm_json_iter(list);
         while (hm_json_next(&it, NULL, &item)) {
-            if (!hm_json_get_text(item, "kind", kind, sizeof kind) || !hm_json_get_text(item, "id", id, sizeof id)) continue;
+            if (!hm_json_get_text(item, "kind", kind, sizeof kind) ||
+                !hm_json_get_text(item, "id", id, sizeof id))
+                continue;
             struct hm_buf quoted = {0};
             active_of(read, kind, id, active);
             hm_json_put_str(&quoted, hm_str_of(active));
@@ -435,7 +463,7 @@ static void plugin_history(struct call *call) {
     struct hm_read *read = NULL;
     struct hm_error err = {0};
     char kind[HM_NAME_MAX + 1], id[HM_NAME_MAX + 1], key[KEY_MAX];
-    hm_arg_text(call, "kind", kind, sizeof kind);
+    kind_arg(call, kind);
     hm_arg_text(call, "id", id, sizeof id);
     snprintf(key, sizeof key, "%s/%s", kind, id);
     if (!hm_read_begin(inst->store, &read, &err)) {
@@ -478,15 +506,27 @@ static bool stored_source(struct call *call, const char *kind, const char *id, s
     return found;
 }
 
-static void forward(void *arg, const struct hm_answer *answer) {
-    hm_call_done(arg, answer->code, answer->result, answer->message, answer->data);
+// The host's list, of which one was asked for.
+static void shipped_source(void *arg, const struct hm_answer *answer) {
+    struct call *call = arg;
+    struct hm_json result, list, item;
+    if (answer->code) {
+        hm_call_done(call, answer->code, answer->result, answer->message, answer->data);
+        return;
+    }
+    bool any = hm_json_parse(answer->result, &result, NULL) && hm_json_get(result, "items", &list);
+    struct hm_json_iter it = hm_json_iter(any ? list : (struct hm_json){0});
+    if (any && hm_json_next(&it, NULL, &item))
+        hm_call_ok(call, item.raw);
+    else
+        hm_call_fail(call, HM_NOT_FOUND, "no such plugin");
 }
 
 // From the store, or from a worker, which has the shipped files open.
 static void plugin_get(struct call *call) {
     struct hm_buf out = {0}, params = {0};
     char kind[HM_NAME_MAX + 1], id[HM_NAME_MAX + 1];
-    hm_arg_text(call, "kind", kind, sizeof kind);
+    kind_arg(call, kind);
     hm_arg_text(call, "id", id, sizeof id);
     if (stored_source(call, kind, id, &out)) {
         hm_call_ok(call, hm_buf_view(&out));
@@ -497,7 +537,8 @@ static void plugin_get(struct call *call) {
         hm_json_member_str(&params, "kind", hm_str_of(kind));
         hm_json_member_str(&params, "id", hm_str_of(id));
         hm_buf_char(&params, '}');
-        struct call *ask = hm_call_new(call->engine, call->institution, NULL, HM_LIT("$plugins"), hm_buf_view(&params), forward, call);
+        struct call *ask = hm_call_new(call->engine, call->institution, NULL, HM_LIT("$plugins"),
+                                       hm_buf_view(&params), shipped_source, call);
         hm_call_system(ask);
         call->institution->wanted = true;
         hm_call_enqueue(ask, false);
@@ -509,7 +550,8 @@ static void plugin_get(struct call *call) {
 static const struct core_method rows[] = {
     {"plugin.list", ACCESS_ADMIN, "", "The plugins in force, and what was refused.", plugin_list},
     {"plugin.get", ACCESS_ADMIN, "kind:text! id:text! version:text", "A plugin's source.", plugin_get},
-    {"plugin.history", ACCESS_ADMIN, "kind:text! id:text!", "The versions of a plugin, the newest first.", plugin_history},
+    {"plugin.history", ACCESS_ADMIN, "kind:text! id:text!", "The versions of a plugin, the newest first.",
+     plugin_history},
     {"plugin.check", ACCESS_ADMIN, "kind:text! id:text! source:long! note:long",
      "Loads a source and runs its tests, without effect.", plugin_check},
     {"plugin.deploy", ACCESS_ADMIN, "kind:text! id:text! source:long! note:long",

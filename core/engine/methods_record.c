@@ -1,23 +1,24 @@
-// Reading records without Lua: record.get, record.list, record.count, and the same list for jobs and audits. Loop thread,
-// straight from the map: records are sent as they are stored. What always holds: every record given out has passed
-// hm_access_meets; hidden types are as if they were not there; sealed fields leave record.get open only after the audit of
-// it is durable, and leave a list never.
+// Reading records without Lua: record.get, record.list, record.count, and the same list for jobs and
+// audits. Loop thread, straight from the map: records are sent as they are stored. What always holds:
+// every record given out has passed hm_access_meets; hidden types are as if they were not there; sealed
+// fields leave record.get open only after the audit of it is durable, and leave a list never.
 #include "engine/internal.h"
 
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SCAN_MAX 20000         // entries looked at by one call
+#define SCAN_MAX 20000 // entries looked at by one call
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 500
-#define ANSWER_MAX (4u << 20)  // bytes after which a page ends early
+#define ANSWER_MAX (4u << 20) // bytes after which a page ends early
 
-// ---- record.get -------------------------------------------------------------------------------------------------------
+// ---- record.get ---------------------------------------------------------------------------------------
 
-// The envelope with its sealed fields opened. Only those that can be opened: the key of an erased person is gone for good.
-static void open_sealed(struct call *call, const struct hm_type *type, const struct hm_record *record, struct hm_str why,
-                        struct hm_buf *out) {
+// The envelope with its sealed fields opened. Only those that can be opened: the key of an erased person
+// is gone for good.
+static void open_sealed(struct call *call, const struct hm_type *type, const struct hm_record *record,
+                        struct hm_str why, struct hm_buf *out) {
     struct hm_buf whose = {0}, data = {0};
     struct hm_json now = {HM_JSON_OBJECT, record->data};
     hm_record_about(type, record, &whose);
@@ -63,11 +64,14 @@ static void record_get(struct call *call) {
     }
     struct hm_types *types = hm_store_types(call->institution->store);
     const struct hm_type *type = hm_types_find(types, hm_str_of(name));
-    if (type && !type->hidden && id[0]) found = hm_read_get(read, hm_str_of(name), hm_str_of(id), &record, &err);
+    if (type && !type->hidden && id[0])
+        found = hm_read_get(read, hm_str_of(name), hm_str_of(id), &record, &err);
     found = found && may_read(call, &record);
     if (found && record.sealed.len) open_sealed(call, type, &record, hm_str_of(why), &opened);
     sealed = call->audits != NULL;
-    if (found && !sealed) hm_call_ok(call, opened.len ? hm_buf_view(&opened) : record.json); // copied from the map by the answer
+    if (found && !sealed)
+        hm_call_ok(call,
+                   opened.len ? hm_buf_view(&opened) : record.json); // copied from the map by the answer
     hm_types_unref(types);
     hm_read_end(read);
     if (sealed) {
@@ -82,7 +86,7 @@ static void record_get(struct call *call) {
     hm_buf_free(&opened);
 }
 
-// ---- ranges -----------------------------------------------------------------------------------------------------------
+// ---- ranges -------------------------------------------------------------------------------------------
 
 struct listing {
     struct call *call;
@@ -110,7 +114,8 @@ static void equals_of(struct listing *l, struct hm_json value) {
     hm_buf_char(&l->equals, ']');
 }
 
-// The cursor is a database key of ours that has been in somebody else's hands: it must lie in the range that is asked for.
+// The cursor is a database key of ours that has been in somebody else's hands: it must lie in the range
+// that is asked for.
 static bool cursor_of(struct listing *l) {
     struct hm_buf text = {0};
     size_t len = 0;
@@ -118,8 +123,9 @@ static bool cursor_of(struct listing *l) {
     hm_arg_buf(l->call, "cursor", &text);
     if (text.len) {
         hm_buf_reserve(&l->after, text.len);
-        ok = text.len <= 2048 && sodium_base642bin((unsigned char *)l->after.data, text.len, text.data, text.len, NULL, &len,
-                                                   NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+        ok = text.len <= 2048 &&
+             sodium_base642bin((unsigned char *)l->after.data, text.len, text.data, text.len, NULL, &len,
+                               NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
         l->after.len = ok ? len : 0;
         struct hm_str key = hm_buf_view(&l->after);
         ok = ok && hm_str_cmp(key, l->range.low) >= 0 && hm_str_cmp(key, l->range.high) < 0;
@@ -138,7 +144,8 @@ static bool prepare(struct listing *l, const char *type_name, const char *index_
     l->types = hm_store_types(call->institution->store);
     l->type = hm_types_find(l->types, hm_str_of(type_name));
     if (!l->type || l->type->hidden) return bad(l, "type", "is no type of record");
-    if (index_name[0] && !(index = hm_type_index(l->type, hm_str_of(index_name)))) return bad(l, "index", "is no index of this type");
+    if (index_name[0] && !(index = hm_type_index(l->type, hm_str_of(index_name))))
+        return bad(l, "index", "is no index of this type");
     if (hm_arg_text(call, "order", order, sizeof order)) {
         l->descending = strcmp(order, "desc") == 0;
         if (!l->descending && strcmp(order, "asc") != 0) return bad(l, "order", "must be asc or desc");
@@ -151,7 +158,8 @@ static bool prepare(struct listing *l, const char *type_name, const char *index_
         hm_buf_text(&l->equals, "[]");
     if (!hm_json_get(call->params, "from", &from) || from.kind == HM_JSON_NULL) from.raw.len = 0;
     if (!hm_json_get(call->params, "to", &to) || to.kind == HM_JSON_NULL) to.raw.len = 0;
-    if (!hm_range_make(l->type, index, (struct hm_json){HM_JSON_ARRAY, hm_buf_view(&l->equals)}, from, to, &l->range, &err)) {
+    if (!hm_range_make(l->type, index, (struct hm_json){HM_JSON_ARRAY, hm_buf_view(&l->equals)}, from, to,
+                       &l->range, &err)) {
         hm_call_fail_error(call, &err);
         return false;
     }
@@ -218,7 +226,8 @@ failed:
     hm_buf_free(&out);
 }
 
-static void list(struct call *call, const char *type, const char *index, struct hm_json equals, bool descending, bool counting) {
+static void list(struct call *call, const char *type, const char *index, struct hm_json equals,
+                 bool descending, bool counting) {
     struct listing l = {.call = call, .descending = descending, .counting = counting};
     if (prepare(&l, type, index, equals)) answer_list(&l);
     hm_types_unref(l.types);
@@ -227,7 +236,8 @@ static void list(struct call *call, const char *type, const char *index, struct 
     hm_buf_free(&l.after);
 }
 
-void hm_record_list(struct call *call, const char *type, const char *index, struct hm_str equals_json, bool descending) {
+void hm_record_list(struct call *call, const char *type, const char *index, struct hm_str equals_json,
+                    bool descending) {
     list(call, type, index, (struct hm_json){HM_JSON_ARRAY, equals_json}, descending, false);
 }
 
@@ -254,7 +264,9 @@ static const struct core_method rows[] = {
     {"record.list", ACCESS_SIGNED_IN,
      "type:text! index:text equals:any from:any to:any order:text limit:int cursor:long",
      "Records of a type that the caller may see, by id or by an index; cursor continues.", record_list},
-    {"record.count", ACCESS_SIGNED_IN, "type:text! index:text equals:any from:any to:any order:text cursor:long",
-     "How many such records the caller may see; cursor is set when there may be more than were looked at.", record_count},
+    {"record.count", ACCESS_SIGNED_IN,
+     "type:text! index:text equals:any from:any to:any order:text cursor:long",
+     "How many such records the caller may see; cursor is set when there may be more than were looked at.",
+     record_count},
 };
 const struct core_table hm_methods_record = {rows, sizeof rows / sizeof *rows};

@@ -1,10 +1,11 @@
-// Signing in and out: session.*. Loop thread; passwords are computed in the pool, whose callbacks come back here. What
-// always holds: a token is answered only after its session record is durable; an unknown login and a wrong password give
-// the same answer after the same work; tokens and codes are stored as hashes only.
-#include "engine/internal.h"
+// Signing in and out: session.*. Loop thread; passwords are computed in the pool, whose callbacks come
+// back here. What always holds: a token is answered only after its session record is durable; an unknown
+// login and a wrong password give the same answer after the same work; tokens and codes are stored as
+// hashes only.
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/text.h"
+#include "engine/internal.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 #define LOGIN_MAX 129
 
-// ---- one more session ---------------------------------------------------------------------------------------------------
+// ---- one more session ---------------------------------------------------------------------------------
 
 struct newcomer { // an account that gets a session
     char account[HM_ID_MAX + 1], person[HM_ID_MAX + 1];
@@ -33,7 +34,8 @@ static void locale_of(const struct call *call, char out[9]) {
         if (strcmp(asked, known[i]) == 0) snprintf(out, 9, "%s", known[i]);
 }
 
-static void put_session(struct commit_item *item, struct call *call, const struct newcomer *who, const char *token) {
+static void put_session(struct commit_item *item, struct call *call, const struct newcomer *who,
+                        const char *token) {
     const struct hm_settings *s = &call->engine->settings;
     int64_t now = item->commit.now_ms;
     struct hm_buf data = {0};
@@ -78,7 +80,8 @@ static void session_committed(struct commit_item *item) {
     sodium_memzero(token, strlen(token));
 }
 
-static void commit_session(struct commit_item *item, struct call *call, struct institution *inst, const struct newcomer *who) {
+static void commit_session(struct commit_item *item, struct call *call, struct institution *inst,
+                           const struct newcomer *who) {
     char *token = hm_item_own(item, hm_alloc(HM_TOKEN_MAX));
     hm_token_new(inst->id, token);
     put_session(item, call, who, token);
@@ -87,7 +90,7 @@ static void commit_session(struct commit_item *item, struct call *call, struct i
     hm_item_submit(item, session_committed);
 }
 
-// ---- session.login --------------------------------------------------------------------------------------------------------
+// ---- session.login ------------------------------------------------------------------------------------
 
 struct login {
     struct call *call;
@@ -137,7 +140,8 @@ static bool find_account(struct login *l, struct hm_error *err) {
     if (!l->institution) return true;
     if (!hm_read_begin(l->institution->store, &read, err)) return false;
     struct hm_types *types = hm_store_types(l->institution->store);
-    if (hm_read_unique(read, types, "account", "login", hm_str_of(l->login), &record, &data)) take_account(l, &record, data);
+    if (hm_read_unique(read, types, "account", "login", hm_str_of(l->login), &record, &data))
+        take_account(l, &record, data);
     hm_types_unref(types);
     hm_read_end(read);
     return true;
@@ -176,12 +180,14 @@ static void session_login(struct call *call) {
     hm_arg_buf(call, "password", &password);
     l->institution = hm_inst_find(call->engine, institution);
     bool folded = fold_login(hm_buf_view(&login), l->login);
-    unsigned wait = hm_rates_check(call->engine->rates, l->institution ? l->institution->id : "", l->login, call->caller->address);
+    unsigned wait = hm_rates_check(call->engine->rates, l->institution ? l->institution->id : "", l->login,
+                                   call->caller->address);
     bool given = false;
     if (wait)
         hm_call_wait(call, wait);
     else if ((folded && !find_account(l, &err)) ||
-             !hm_pw_verify(call->engine->passwords, hm_buf_view(&password), l->found ? l->hash : NULL, login_verified, l, &err))
+             !hm_pw_verify(call->engine->passwords, hm_buf_view(&password), l->found ? l->hash : NULL,
+                           login_verified, l, &err))
         hm_call_fail_error(call, &err);
     else
         given = true;
@@ -191,7 +197,7 @@ static void session_login(struct call *call) {
     hm_buf_free(&login);
 }
 
-// ---- session.accept -------------------------------------------------------------------------------------------------------
+// ---- session.accept -----------------------------------------------------------------------------------
 
 struct acceptance {
     struct call *call;
@@ -209,8 +215,8 @@ static void acceptance_free(struct acceptance *a) {
     free(a);
 }
 
-static void put_account(struct commit_item *item, const struct newcomer *who, const char *login, struct hm_str shown,
-                        const char *hash) {
+static void put_account(struct commit_item *item, const struct newcomer *who, const char *login,
+                        struct hm_str shown, const char *hash) {
     struct hm_buf data = {0};
     hm_buf_char(&data, '{');
     hm_json_member_str(&data, "login", hm_str_of(login));
@@ -232,7 +238,8 @@ static void accept_hashed(void *arg, bool ok, const char *hash) {
     if (!ok) {
         hm_call_fail(call, HM_UNAVAILABLE, "the password could not be stored now");
     } else {
-        struct commit_item *item = hm_item_new(a->institution, a->who.person[0] ? a->who.person : a->who.account, call->method);
+        struct commit_item *item =
+            hm_item_new(a->institution, a->who.person[0] ? a->who.person : a->who.account, call->method);
         hm_item_remove(item, "invitation", hm_str_of(a->code_hash), a->version);
         put_account(item, &a->who, a->login, hm_buf_view(&a->shown), hash);
         commit_session(item, call, a->institution, &a->who);
@@ -256,12 +263,14 @@ static bool read_invitation(struct acceptance *a, struct hm_error *err) {
     }
     a->version = record.version;
     hm_json_get_text(data, "person", a->who.person, sizeof a->who.person);
-    hm_buf_str(&a->who.roles, hm_json_get(data, "roles", &value) && value.kind == HM_JSON_ARRAY ? value.raw : HM_LIT("[]"));
+    hm_buf_str(&a->who.roles,
+               hm_json_get(data, "roles", &value) && value.kind == HM_JSON_ARRAY ? value.raw : HM_LIT("[]"));
     if (hm_read_unique(read, types, "account", "login", hm_str_of(a->login), &other, &data)) {
         hm_fail(err, HM_CONFLICT, "login_taken");
         goto out;
     }
-    if (a->who.person[0] && hm_read_unique(read, types, "account", "person", hm_str_of(a->who.person), &other, &data)) {
+    if (a->who.person[0] &&
+        hm_read_unique(read, types, "account", "person", hm_str_of(a->who.person), &other, &data)) {
         hm_fail(err, HM_CONFLICT, "person_has_account");
         goto out;
     }
@@ -294,8 +303,10 @@ static void session_accept(struct call *call) {
     } else if (!hm_password_acceptable(hm_buf_view(&password), hm_buf_view(&a->shown), &err)) {
         hm_call_param(call, "password", err.message);
     } else if (!a->institution || !hm_code_hash(hm_str_of(code), a->code_hash) || !read_invitation(a, &err)) {
-        if (!err.code) hm_fail(&err, HM_NOT_FOUND, "this invitation does not exist, has been used, or is out of date");
-        if (err.code == HM_NOT_FOUND) hm_rates_failed(call->engine->rates, institution, "#code", call->caller->address);
+        if (!err.code)
+            hm_fail(&err, HM_NOT_FOUND, "this invitation does not exist, has been used, or is out of date");
+        if (err.code == HM_NOT_FOUND)
+            hm_rates_failed(call->engine->rates, institution, "#code", call->caller->address);
         if (err.code == HM_CONFLICT)
             hm_call_reason(call, HM_CONFLICT, "reason", err.message);
         else
@@ -310,7 +321,7 @@ static void session_accept(struct call *call) {
     hm_buf_free(&password);
 }
 
-// ---- resume, logout, list, revoke ---------------------------------------------------------------------------------------------
+// ---- resume, logout, list, revoke ---------------------------------------------------------------------
 
 static void session_resume(struct call *call) {
     struct hm_buf token = {0};
@@ -435,7 +446,7 @@ static void session_revoke(struct call *call) {
     hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
 }
 
-// ---- session.change_password --------------------------------------------------------------------------------------------------
+// ---- session.change_password --------------------------------------------------------------------------
 
 struct change {
     struct call *call;
@@ -464,7 +475,8 @@ static void change_hashed(void *arg, bool ok, const char *hash) {
         struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
         struct listing others = {.current = call->session->token_hash, .remove = item};
         hm_json_put_str(&quoted, hm_str_of(hash));
-        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted), &data);
+        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted),
+                     &data);
         hm_item_put(item, "account", hm_str_of(call->session->account), c->version, hm_buf_view(&data), "");
         if (each_session(call, &others, &err)) {
             hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
@@ -524,8 +536,8 @@ static void session_change_password(struct call *call) {
     c->call = call;
     hm_arg_buf(call, "old", &old);
     hm_arg_buf(call, "new", &c->fresh);
-    unsigned wait =
-        hm_rates_check(call->engine->rates, call->institution->id, call->session->login, call->caller->address);
+    unsigned wait = hm_rates_check(call->engine->rates, call->institution->id, call->session->login,
+                                   call->caller->address);
     if (wait)
         hm_call_wait(call, wait);
     else if (!hm_password_acceptable(hm_buf_view(&c->fresh), hm_str_of(call->session->login), &err))
@@ -543,13 +555,15 @@ static void session_change_password(struct call *call) {
 static const struct core_method rows[] = {
     {"session.login", ACCESS_PUBLIC, "institution:text! login:text! password:long! locale:text agent:text",
      "Signs in with login and password.", session_login},
-    {"session.resume", ACCESS_PUBLIC, "token:long!", "Signs a connection in with a token from an earlier sign-in.",
-     session_resume},
-    {"session.accept", ACCESS_PUBLIC, "institution:text! code:text! login:text! password:long! locale:text agent:text",
+    {"session.resume", ACCESS_PUBLIC, "token:long!",
+     "Signs a connection in with a token from an earlier sign-in.", session_resume},
+    {"session.accept", ACCESS_PUBLIC,
+     "institution:text! code:text! login:text! password:long! locale:text agent:text",
      "Accepts an invitation: makes the account and signs in.", session_accept},
     {"session.logout", ACCESS_SIGNED_IN, "", "Ends this session.", session_logout},
     {"session.list", ACCESS_SIGNED_IN, "", "The sessions of the own account.", session_list},
-    {"session.revoke", ACCESS_SIGNED_IN, "id:text!", "Ends another session of the own account.", session_revoke},
+    {"session.revoke", ACCESS_SIGNED_IN, "id:text!", "Ends another session of the own account.",
+     session_revoke},
     {"session.change_password", ACCESS_SIGNED_IN, "old:long! new:long!",
      "Changes the own password and ends every other session.", session_change_password},
 };

@@ -1,5 +1,5 @@
-// Figures for Prometheus: a table of counters, and what each institution has at this moment. Loop thread. No personal data:
-// institutions are named, people and methods are not.
+// Figures for Prometheus: a table of counters, and what each institution has at this moment. Loop thread.
+// No personal data: institutions are named, people and methods are not.
 #include "engine/internal.h"
 
 #include <stdlib.h>
@@ -16,13 +16,17 @@ static const struct figure figures[] = {
     {"hamroh_commit_calls_total", "Calls in those transactions", offsetof(struct counters, commit_calls)},
     {"hamroh_commit_failures_total", "Transactions that failed", offsetof(struct counters, commit_failures)},
     {"hamroh_conflict_reruns_total", "Calls run again after a conflict", offsetof(struct counters, reruns)},
-    {"hamroh_duplicate_reruns_total", "Calls run again after a duplicate", offsetof(struct counters, duplicates)},
+    {"hamroh_duplicate_reruns_total", "Calls run again after a duplicate",
+     offsetof(struct counters, duplicates)},
     {"hamroh_workers_started_total", "Worker processes started", offsetof(struct counters, workers_started)},
     {"hamroh_workers_killed_total", "Worker processes killed", offsetof(struct counters, workers_killed)},
-    {"hamroh_workers_refused_total", "Worker processes whose plugins did not load", offsetof(struct counters, workers_refused)},
-    {"hamroh_worker_bad_frames_total", "Frames of workers that could not be read", offsetof(struct counters, bad_frames)},
+    {"hamroh_workers_refused_total", "Worker processes whose plugins did not load",
+     offsetof(struct counters, workers_refused)},
+    {"hamroh_worker_bad_frames_total", "Frames of workers that could not be read",
+     offsetof(struct counters, bad_frames)},
     {"hamroh_jobs_total", "Jobs started", offsetof(struct counters, jobs)},
-    {"hamroh_reactions_dropped_total", "Reactions that were dropped", offsetof(struct counters, reactions_dropped)},
+    {"hamroh_reactions_dropped_total", "Reactions that were dropped",
+     offsetof(struct counters, reactions_dropped)},
 };
 
 static void head(struct hm_buf *out, const char *name, const char *help, const char *type) {
@@ -34,7 +38,8 @@ static void counters(const struct hm_engine *engine, struct hm_buf *out) {
     const struct counters *n = &engine->counters;
     head(out, "hamroh_calls_total", "Calls answered, by outcome", "counter");
     for (int i = 0; i < OUTCOMES; i++)
-        hm_buf_printf(out, "hamroh_calls_total{outcome=\"%s\"} %llu\n", outcomes[i], (unsigned long long)n->calls[i]);
+        hm_buf_printf(out, "hamroh_calls_total{outcome=\"%s\"} %llu\n", outcomes[i],
+                      (unsigned long long)n->calls[i]);
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         uint64_t value;
         memcpy(&value, (const char *)n + figures[i].offset, sizeof value);
@@ -50,8 +55,8 @@ static void counters(const struct hm_engine *engine, struct hm_buf *out) {
         hm_buf_printf(out, "hamroh_commit_batch_bucket{le=\"%u\"} %llu\n", 1u << i, (unsigned long long)sum);
     }
     hm_buf_printf(out, "hamroh_commit_batch_bucket{le=\"+Inf\"} %llu\n", (unsigned long long)sum);
-    hm_buf_printf(out, "hamroh_commit_batch_sum %llu\nhamroh_commit_batch_count %llu\n", (unsigned long long)n->commit_calls,
-                  (unsigned long long)n->commits);
+    hm_buf_printf(out, "hamroh_commit_batch_sum %llu\nhamroh_commit_batch_count %llu\n",
+                  (unsigned long long)n->commit_calls, (unsigned long long)n->commits);
 }
 
 struct sample {
@@ -110,7 +115,8 @@ void hm_engine_metrics(struct hm_engine *engine, struct hm_buf *out) {
         HASH_ITER(hh, engine->institutions, inst, next) {
             uint64_t value;
             memcpy(&value, (const char *)&samples[i++] + gauges[g].offset, sizeof value);
-            hm_buf_printf(out, "%s{institution=\"%s\"} %llu\n", gauges[g].name, inst->id, (unsigned long long)value);
+            hm_buf_printf(out, "%s{institution=\"%s\"} %llu\n", gauges[g].name, inst->id,
+                          (unsigned long long)value);
         }
     }
     free(samples);

@@ -1,4 +1,5 @@
-// The OpenRPC document: made from the core's method table and from what an institution's plugins declare. Loop thread.
+// The OpenRPC document: made from the core's method table and from what an institution's plugins declare.
+// Loop thread.
 #include "engine/internal.h"
 
 #include <stdlib.h>
@@ -42,8 +43,11 @@ static void put_result(struct hm_buf *b, struct hm_str schema) {
 }
 
 static void put_core(struct hm_buf *b, const struct core_method *method) {
-    static const char *const access[] = {[ACCESS_PUBLIC] = "public", [ACCESS_SIGNED_IN] = "signed_in", [ACCESS_ROLES] = "role",
-                                         [ACCESS_ADMIN] = "role", [ACCESS_CLUSTER] = "cluster"};
+    static const char *const access[] = {[ACCESS_PUBLIC] = "public",
+                                         [ACCESS_SIGNED_IN] = "signed_in",
+                                         [ACCESS_ROLES] = "role",
+                                         [ACCESS_ADMIN] = "role",
+                                         [ACCESS_CLUSTER] = "cluster"};
     struct hm_buf schema = {0};
     struct hm_json parsed;
     hm_params_schema(method->params, &schema);
@@ -59,8 +63,9 @@ static void put_core(struct hm_buf *b, const struct core_method *method) {
 }
 
 static void put_declared(struct hm_buf *b, struct hm_json method) {
-    static const char *const copied[][2] = {{"name", "name"},       {"plugin", "x-plugin"}, {"access", "x-access"},
-                                            {"roles", "x-roles"},   {"job", "x-job"},       {"writes", "x-writes"}};
+    static const char *const copied[][2] = {{"name", "name"},       {"plugin", "x-plugin"},
+                                            {"access", "x-access"}, {"roles", "x-roles"},
+                                            {"job", "x-job"},       {"writes", "x-writes"}};
     struct hm_json value, text;
     hm_buf_char(b, '{');
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)

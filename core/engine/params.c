@@ -1,5 +1,6 @@
-// The params of core methods: each row of a method table says them in one text, from which they are checked, documented
-// and turned into JSON schema. A row's text is "name:type" in a row, "!" after what must be there. Types:
+// The params of core methods: each row of a method table says them in one text, from which they are checked,
+// documented and turned into JSON schema. A row's text is "name:type" in a row, "!" after what must be there.
+// Types:
 //   text (a string of at most 128 bytes), long (a string of any length), int, bool, object, array, any.
 // What always holds: every fault is reported at once, and `idem` is accepted everywhere.
 #include "engine/internal.h"
@@ -135,7 +136,7 @@ void hm_params_schema(const char *row, struct hm_buf *out) {
     hm_buf_text(out, "]}");
 }
 
-// ---- reading what has been checked ----------------------------------------------------------------------------------
+// ---- reading what has been checked --------------------------------------------------------------------
 
 bool hm_arg_text(const struct call *call, const char *name, char *out, size_t cap) {
     out[0] = 0;
@@ -159,10 +160,11 @@ bool hm_arg_bool(const struct call *call, const char *name, bool otherwise) {
     return hm_json_get(call->params, name, &value) && hm_json_bool(value, &flag) ? flag : otherwise;
 }
 
-// ---- the table of all rooms -----------------------------------------------------------------------------------------
+// ---- the table of all rooms ---------------------------------------------------------------------------
 
 static int by_name(const void *a, const void *b) {
-    return strcmp((*(const struct core_method *const *)a)->name, (*(const struct core_method *const *)b)->name);
+    return strcmp((*(const struct core_method *const *)a)->name,
+                  (*(const struct core_method *const *)b)->name);
 }
 
 void hm_core_sort(struct hm_engine *engine) {

@@ -1,13 +1,14 @@
-// One worker process: its socket, its frames, the calls in its flight, its end. A worker works through its calls one after
-// the other, so the head of the flight is the one that runs; everything it says is about the head, or nonsense.
+// One worker process: its socket, its frames, the calls in its flight, its end. A worker works through its
+// calls one after the other, so the head of the flight is the one that runs; everything it says is about the
+// head, or nonsense.
 //
-// What always holds: a worker that says nonsense or passes its deadline is killed; when it is gone, each call of its flight
-// has gone on (answered or put back); the struct lives until the process is reaped, so callers of hm_proc_kill may return
-// through it.
-#include "engine/internal.h"
+// What always holds: a worker that says nonsense or passes its deadline is killed; when it is gone, each call
+// of its flight has gone on (answered or put back); the struct lives until the process is reaped, so callers
+// of hm_proc_kill may return through it.
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "engine/internal.h"
 #include "engine/spawn.h"
 #include "script/frames.h"
 
@@ -21,14 +22,14 @@
 #define READ_BYTES (256u << 10)
 #define READ_TURN (4u << 20) // bytes taken from one worker in one turn of the loop
 #define KEEP_BYTES (1u << 20)
-#define LOGS_MAX 1000u        // frames of log between two answers
-#define STOP_MS 3000          // to end by itself
+#define LOGS_MAX 1000u // frames of log between two answers
+#define STOP_MS 3000   // to end by itself
 
 static struct ev_loop *loop_of(const struct proc *proc) {
     return proc->institution->engine->loop;
 }
 
-// ---- sending ----------------------------------------------------------------------------------------------------------
+// ---- sending ------------------------------------------------------------------------------------------
 
 static size_t frame_begin(struct hm_buf *b, uint8_t kind, uint32_t call) {
     size_t at = b->len;
@@ -115,7 +116,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events) {
     hm_proc_flush(proc);
 }
 
-// ---- the end ------------------------------------------------------------------------------------------------------------
+// ---- the end ------------------------------------------------------------------------------------------
 
 static void quiet(struct proc *proc) {
     struct ev_loop *loop = loop_of(proc);
@@ -145,7 +146,8 @@ static void lost(struct proc *proc, bool deadline) {
         bool head = call == proc->flight;
         hm_call_list(call, NULL, false);
         call->proc = NULL;
-        hm_call_lost(call, head, deadline && head, proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms);
+        hm_call_lost(call, head, deadline && head,
+                     proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms);
     }
     proc->flight_count = 0;
     if (proc->job) hm_job_lost(proc->job);
@@ -155,15 +157,15 @@ static void lost(struct proc *proc, bool deadline) {
 void hm_proc_kill(struct proc *proc, const char *reason) {
     if (proc->state == PROC_DEAD) return;
     proc->institution->engine->counters.workers_killed++;
-    hm_log(HM_WARN, "worker.killed", "\"institution\":\"%s\",\"pid\":%d,\"reason\":\"%s\"", proc->institution->id,
-           (int)proc->pid, reason);
+    hm_log(HM_WARN, "worker.killed", "\"institution\":\"%s\",\"pid\":%d,\"reason\":\"%s\"",
+           proc->institution->id, (int)proc->pid, reason);
     lost(proc, strcmp(reason, "deadline") == 0);
 }
 
 static void bad_frame(struct proc *proc, unsigned kind) {
     proc->institution->engine->counters.bad_frames++;
-    hm_log(HM_ERROR, "worker.bad_frame", "\"institution\":\"%s\",\"pid\":%d,\"kind\":%u", proc->institution->id,
-           (int)proc->pid, kind);
+    hm_log(HM_ERROR, "worker.bad_frame", "\"institution\":\"%s\",\"pid\":%d,\"kind\":%u",
+           proc->institution->id, (int)proc->pid, kind);
     hm_proc_kill(proc, "bad frame");
 }
 
@@ -190,7 +192,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
     ev_timer_start(loop, timer);
 }
 
-// ---- receiving ------------------------------------------------------------------------------------------------------------
+// ---- receiving ----------------------------------------------------------------------------------------
 
 static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
@@ -199,7 +201,8 @@ static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct catalogue *cat = NULL;
     if (r.bad || r.at != r.end || proc->state != PROC_STARTING) return false;
     if (!hm_cat_parse(json, &cat, &err)) {
-        hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id, err.line);
+        hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id,
+               err.line);
         return false;
     }
     proc->state = PROC_LOADED;
@@ -223,7 +226,9 @@ static bool take_log(struct proc *proc, struct hm_str payload) {
     uint8_t level = hm_get_u8(&r);
     struct hm_str plugin = hm_get_str(&r), version = hm_get_str(&r), text = hm_get_str(&r);
     if (r.bad || r.at != r.end || ++proc->logs > LOGS_MAX) return false;
-    if (plugin.len > 200 || version.len > 100 || text.len > 4096) return false;
+    plugin.len = plugin.len < 200 ? plugin.len : 200;
+    version.len = version.len < 100 ? version.len : 100;
+    text.len = text.len < 4096 ? text.len : 4096;
     struct hm_buf line = {0};
     hm_buf_char(&line, '{');
     hm_json_member_str(&line, "plugin", plugin);
@@ -239,7 +244,8 @@ static bool take_progress(struct proc *proc, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     double part = hm_get_f64(&r);
     struct hm_str note = hm_get_str(&r);
-    if (r.bad || r.at != r.end || note.len > 1000 || !(part >= 0 && part <= 1)) return false;
+    if (r.bad || r.at != r.end || !(part >= 0 && part <= 1)) return false;
+    note.len = note.len < 1000 ? note.len : 1000;
     if (proc->job) hm_job_progress(proc->job, part, note);
     return true;
 }
@@ -265,14 +271,19 @@ static bool take_answer(struct proc *proc, uint8_t kind, struct hm_str payload) 
 
 static bool take_frame(struct proc *proc, uint8_t kind, uint32_t id, struct hm_str payload) {
     switch (kind) {
-    case HM_F_READY: return take_ready(proc, payload);
-    case HM_F_REFUSED: return take_refused(proc, payload);
-    case HM_F_LOG: return take_log(proc, payload);
+    case HM_F_READY:
+        return take_ready(proc, payload);
+    case HM_F_REFUSED:
+        return take_refused(proc, payload);
+    case HM_F_LOG:
+        return take_log(proc, payload);
     case HM_F_RESULT:
     case HM_F_ERROR:
     case HM_F_UNSEAL:
-    case HM_F_PROGRESS: break;
-    default: return false;
+    case HM_F_PROGRESS:
+        break;
+    default:
+        return false;
     }
     if (!proc->flight || proc->flight->id != id) return false;
     if (kind == HM_F_UNSEAL) return hm_call_unseal(proc->flight, payload);
@@ -293,7 +304,8 @@ static void take_frames(struct proc *proc) {
         if (proc->in.len - at - 4 < len) break;
         uint8_t kind = hm_get_u8(&r);
         uint32_t id = hm_get_u32(&r);
-        if (!take_frame(proc, kind, id, (struct hm_str){proc->in.data + at + 9, len - 5u})) bad_frame(proc, kind);
+        if (!take_frame(proc, kind, id, (struct hm_str){proc->in.data + at + 9, len - 5u}))
+            bad_frame(proc, kind);
         at += 4u + len;
     }
     if (at == proc->in.len) {
@@ -330,7 +342,8 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events) {
     hm_inst_touch(proc->institution);
 }
 
-// It has ended: what it still said is read first, then it is reaped, and the slots of its snapshots are freed.
+// It has ended: what it still said is read first, then it is reaped, and the slots of its snapshots are
+// freed.
 static void reap(struct proc *proc, bool wait) {
     int status;
     if (proc->reaped || !hm_spawn_reap(proc->pidfd, wait, &status)) return;
@@ -350,10 +363,10 @@ static void on_exited(struct ev_loop *loop, ev_io *watcher, int events) {
     reap(watcher->data, false);
 }
 
-// ---- start and upkeep -----------------------------------------------------------------------------------------------------
+// ---- start and upkeep ---------------------------------------------------------------------------------
 
-static void init_json(const struct institution *inst, enum proc_role role, struct hm_str candidates, bool run_tests,
-                      struct hm_buf *b) {
+static void init_json(const struct institution *inst, enum proc_role role, struct hm_str candidates,
+                      bool run_tests, struct hm_buf *b) {
     const struct hm_settings *s = &inst->engine->settings;
     bool job = role == PROC_JOB;
     hm_buf_char(b, '{');
@@ -372,12 +385,13 @@ static void init_json(const struct institution *inst, enum proc_role role, struc
     hm_buf_text(b, "}}");
 }
 
-struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates, bool run_tests,
-                           struct hm_error *err) {
+struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
+                           bool run_tests, struct hm_error *err) {
     struct hm_engine *engine = inst->engine;
     struct proc *proc = hm_alloc(sizeof *proc);
     struct hm_buf json = {0}, payload = {0};
-    if (!hm_spawn(engine->worker_exe, inst->dir, role == PROC_JOB ? 10 : 0, &proc->pid, &proc->fd, &proc->pidfd, err)) {
+    if (!hm_spawn(engine->worker_exe, inst->dir, role == PROC_JOB ? 10 : 0, &proc->pid, &proc->fd,
+                  &proc->pidfd, err)) {
         free(proc);
         return NULL;
     }
@@ -411,7 +425,8 @@ static void proc_free(struct proc *proc) {
 }
 
 void hm_proc_tick(struct proc *proc, uint64_t now_us) {
-    if (proc->state == PROC_STARTING && now_us - proc->started_us > START_MS * 1000ull) hm_proc_kill(proc, "start");
+    if (proc->state == PROC_STARTING && now_us - proc->started_us > START_MS * 1000ull)
+        hm_proc_kill(proc, "start");
     if (proc->state == PROC_STOPPING && now_us - proc->stop_since_us > STOP_MS * 1000ull) lost(proc, false);
     if (proc->state == PROC_DEAD && !proc->reaped) reap(proc, false);
     if (proc->state == PROC_DEAD && proc->reaped && !proc->holds) proc_free(proc);

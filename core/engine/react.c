@@ -1,8 +1,9 @@
-// Reactions of plugins to what was committed. One at a time and in the order of the change log, each as a call of the
-// system. They are remembered in memory only: what was committed but not reacted to when the server ends is lost (README).
-// What always holds: a reaction to a reaction to a … ends at DEPTH_MAX, so that two plugins cannot call each other for ever.
-#include "engine/internal.h"
+// Reactions of plugins to what was committed. One at a time and in the order of the change log, each as a
+// call of the system. They are remembered in memory only: what was committed but not reacted to when the
+// server ends is lost (README). What always holds: a reaction to a reaction to a … ends at DEPTH_MAX, so
+// that two plugins cannot call each other for ever.
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -35,7 +36,8 @@ static void change_json(const struct hm_change *c, struct hm_buf *b) {
 
 static unsigned depth_of(const struct commit_item *items, uint64_t seq) {
     for (; items; items = items->next)
-        if (items->ok && items->commit.code == HM_OK && seq >= items->commit.first_seq && seq <= items->commit.last_seq)
+        if (items->ok && items->commit.code == HM_OK && seq >= items->commit.first_seq &&
+            seq <= items->commit.last_seq)
             return items->depth;
     return 0;
 }
@@ -48,7 +50,8 @@ static bool hidden(struct institution *inst, struct hm_str name) {
     return is;
 }
 
-void hm_react_changes(struct institution *inst, const struct commit_item *items, const struct hm_change *changes, size_t count) {
+void hm_react_changes(struct institution *inst, const struct commit_item *items,
+                      const struct hm_change *changes, size_t count) {
     if (!inst->catalogue || !inst->catalogue->events) return;
     for (size_t i = 0; i < count; i++) {
         const struct hm_change *c = &changes[i];
@@ -75,7 +78,8 @@ static void reacted(void *arg, const struct hm_answer *answer) {
     struct institution *inst = arg;
     inst->reacting = NULL;
     if (answer->code && !inst->engine->closing)
-        hm_log(HM_ERROR, "reaction.failed", "\"institution\":\"%s\",\"code\":%d", inst->id, (int)answer->code);
+        hm_log(HM_ERROR, "reaction.failed", "\"institution\":\"%s\",\"code\":%d", inst->id,
+               (int)answer->code);
     hm_inst_touch(inst);
 }
 
@@ -84,7 +88,8 @@ void hm_react_next(struct institution *inst) {
     if (!r || inst->reacting || inst->engine->draining) return;
     DL_DELETE(inst->reactions, r);
     inst->reaction_count--;
-    struct call *call = hm_call_new(inst->engine, inst, NULL, HM_LIT("$react"), hm_str_of(r->params), reacted, inst);
+    struct call *call =
+        hm_call_new(inst->engine, inst, NULL, HM_LIT("$react"), hm_str_of(r->params), reacted, inst);
     call->depth = r->depth;
     free(r->params);
     free(r);

@@ -1,6 +1,7 @@
-// Starting a worker's process with posix_spawn: between its vfork and exec runs only the C library's own careful code, so
-// neither LMDB nor a lock of ours is ever used in a forked copy. Everything the server opens is close-on-exec, and what a
-// library forgot is closed by closefrom. Processes are named by pidfd, which cannot come to mean another process.
+// Starting a worker's process with posix_spawn: between its vfork and exec runs only the C library's own
+// careful code, so neither LMDB nor a lock of ours is ever used in a forked copy. Everything the server
+// opens is close-on-exec, and what a library forgot is closed by closefrom. Processes are named by pidfd,
+// which cannot come to mean another process.
 #include "engine/spawn.h"
 #include "base/buf.h"
 #include "script/frames.h"
@@ -20,8 +21,8 @@ extern char **environ;
 
 // A worker needs no variable of the server's; these help a developer (sanitizers) and keep dates sane.
 static bool env_passed(const char *entry) {
-    static const char *const names[] = {"PATH=",         "LANG=",          "TZ=",          "ASAN_OPTIONS=",
-                                        "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS="};
+    static const char *const names[] = {
+        "PATH=", "LANG=", "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(entry, names[i], strlen(names[i])) == 0) return true;
     return false;
@@ -49,7 +50,8 @@ static bool attributes(posix_spawnattr_t *attr, posix_spawn_file_actions_t *acti
            posix_spawn_file_actions_addclosefrom_np(actions, HM_WORKER_FD + 1) == 0;
 }
 
-bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *fd, int *pidfd, struct hm_error *err) {
+bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *fd, int *pidfd,
+              struct hm_error *err) {
     int pair[2] = {-1, -1};
     char **env = env_make();
     char *argv[] = {(char *)"hamroh", (char *)"worker", (char *)dir, NULL};
@@ -67,7 +69,8 @@ bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *f
     for (int i = 0; i < 2; i++)
         setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &(int){1 << 20}, sizeof(int));
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
-    int failed = attributes(&attr, &actions, pair[1]) ? posix_spawn(pid, exe, &actions, &attr, argv, env) : ENOMEM;
+    int failed =
+        attributes(&attr, &actions, pair[1]) ? posix_spawn(pid, exe, &actions, &attr, argv, env) : ENOMEM;
     if (failed) {
         hm_fail(err, HM_UNAVAILABLE, "cannot start a worker: %s", strerror(failed));
         goto out;

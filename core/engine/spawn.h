@@ -3,8 +3,11 @@
 #include "base/error.h"
 #include <sys/types.h>
 
-// Starts `exe worker dir`. *fd is our end of the socket (not blocking, close-on-exec), *pidfd names the process safely.
-bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *fd, int *pidfd, struct hm_error *err);
+// Starts `exe worker dir`. *fd is our end of the socket (not blocking, close-on-exec), *pidfd names the
+// process safely.
+bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *fd, int *pidfd,
+              struct hm_error *err);
 void hm_spawn_kill(int pidfd); // SIGKILL; nothing happens when it has ended
-// True once it has ended (and is reaped); never waits unless `wait`. *signal_or_exit: 128 + signal, or the exit code.
+// True once it has ended (and is reaped); never waits unless `wait`. *signal_or_exit: 128 + signal, or
+// the exit code.
 bool hm_spawn_reap(int pidfd, bool wait, int *signal_or_exit);

@@ -1,8 +1,9 @@
-// Trying plugins before they serve: a worker of its own loads the candidates and runs their tests. What always holds: until
-// hm_trial_adopt nothing of the institution has changed but, perhaps, the types in force (hm_trial_end puts them back);
-// one trial at a time for an institution; a trial under way is named by institution->trial.
-#include "engine/internal.h"
+// Trying plugins before they serve: a worker of its own loads the candidates and runs their tests. What
+// always holds: until hm_trial_adopt nothing of the institution has changed but, perhaps, the types in
+// force (hm_trial_end puts them back); one trial at a time for an institution; a trial under way is named
+// by institution->trial.
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <assert.h>
 #include <stdlib.h>

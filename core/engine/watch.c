@@ -1,9 +1,9 @@
-// `serve --watch DIR`: a folder of plugins that serves as the institution's layer and is tried again whenever a file in it
-// changes. Loop thread, inotify. What always holds: what was accepted last goes on serving while a newer state of the folder
-// does not load; the log then says file and line.
-#include "engine/internal.h"
+// `serve --watch DIR`: a folder of plugins that serves as the institution's layer and is tried again
+// whenever a file in it changes. Loop thread, inotify. What always holds: what was accepted last goes on
+// serving while a newer state of the folder does not load; the log then says file and line.
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -95,7 +95,8 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     struct attempt *a = trial->arg;
     struct institution *inst = trial->institution;
     if (!ok || !trial->proc) {
-        hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id, err ? (int)err->code : 0);
+        hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
+               err ? (int)err->code : 0);
         on_refused(trial, HM_LIT("[]"));
         return;
     }
@@ -189,7 +190,8 @@ void hm_watch_tick(struct hm_engine *engine) {
     HASH_ITER(hh, engine->institutions, inst, next) {
         if (!concerns(engine, inst)) continue;
         if (settled) inst->watch_due = true;
-        // The first one waits for the plain start, so that a broken folder does not keep the institution from starting.
+        // The first one waits for the plain start, so that a broken folder does not keep the institution
+        // from starting.
         if (inst->watch_due && !inst->trial && (inst->catalogue || inst->start_failures)) try_folder(inst);
     }
 }

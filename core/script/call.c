@@ -97,12 +97,17 @@ static bool is_protocol_error(lua_State *L, int index) {
     return is;
 }
 
+// The checks of declarations are not where the fault is: the plugin that called them is.
+static bool is_checker(const char *file) {
+    return strncmp(file, "lib/kinds/", 10) == 0 || strcmp(file, "lib/declare.lua") == 0;
+}
+
 // Notes the first place in Lua code, while the stack still stands. The error value stays as it is.
 int hm_traceback(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
     lua_Debug ar;
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0) continue;
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || is_checker(ar.short_src)) continue;
         snprintf(host->trouble.file, sizeof host->trouble.file, "%s", ar.short_src);
         host->trouble.line = ar.currentline;
         break;

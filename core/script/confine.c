@@ -66,12 +66,13 @@ static bool allow(scmp_filter_ctx filter, const int *calls, size_t count) {
 
 static bool set_filter(struct hm_error *err) {
     // read and write: the log; LMDB reads through its map. close, getpid: an orderly end of the environment. time and
-    // gettimeofday where there is no vDSO. timer_settime: the limit of time; rt_sigreturn: back from its signal.
+    // gettimeofday where there is no vDSO. sysinfo: qsort of glibc asks for the size of memory. timer_settime: the limit of time; rt_sigreturn: back from its signal.
     static const int calls[] = {SCMP_SYS(read),          SCMP_SYS(write),        SCMP_SYS(sendmsg),      SCMP_SYS(recvmsg),
                                 SCMP_SYS(futex),         SCMP_SYS(munmap),       SCMP_SYS(mremap),       SCMP_SYS(brk),
                                 SCMP_SYS(madvise),       SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time),
                                 SCMP_SYS(exit),          SCMP_SYS(exit_group),   SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-                                SCMP_SYS(timer_settime), SCMP_SYS(restart_syscall), SCMP_SYS(close),     SCMP_SYS(getpid)};
+                                SCMP_SYS(timer_settime), SCMP_SYS(restart_syscall), SCMP_SYS(close),     SCMP_SYS(getpid),
+                                SCMP_SYS(sysinfo)};
     static const int sanitizer_calls[] = {
         SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield), SCMP_SYS(gettid),     SCMP_SYS(tgkill),  SCMP_SYS(rt_sigaction),
         SCMP_SYS(openat),      SCMP_SYS(readlink),    SCMP_SYS(newfstatat), SCMP_SYS(fstat),   SCMP_SYS(lseek),
@@ -80,7 +81,7 @@ static bool set_filter(struct hm_error *err) {
         SCMP_SYS(mprotect),    SCMP_SYS(getrandom),   SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(writev),
         SCMP_SYS(process_vm_readv), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(sched_getaffinity), SCMP_SYS(pipe2),
         SCMP_SYS(nanosleep),   SCMP_SYS(clock_nanosleep), SCMP_SYS(access), SCMP_SYS(getuid), SCMP_SYS(dup), SCMP_SYS(fcntl),
-        SCMP_SYS(uname),       SCMP_SYS(sysinfo),     SCMP_SYS(execve),     SCMP_SYS(dup2),    SCMP_SYS(ioctl)};
+        SCMP_SYS(uname),       SCMP_SYS(execve),     SCMP_SYS(dup2),    SCMP_SYS(ioctl)};
     bool ok = false;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter) return hm_fail(err, HM_INTERNAL, "cannot make a seccomp filter");

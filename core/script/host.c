@@ -83,6 +83,10 @@ static void add_constructors(lua_State *L, int env) {
     int from = lua_gettop(L);
     lua_pushnil(L);
     while (lua_next(L, from)) {
+        if (lua_type(L, -2) != LUA_TSTRING || lua_tostring(L, -2)[0] == '_') { // the constructors' own
+            lua_pop(L, 1);
+            continue;
+        }
         lua_pushvalue(L, -2);
         if (lua_rawget(L, env) == LUA_TTABLE) { // [name, constructor, module]
             lua_createtable(L, 0, 2);

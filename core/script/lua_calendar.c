@@ -97,7 +97,7 @@ static void set_int(lua_State *L, const char *name, int64_t value) {
     lua_setfield(L, -2, name);
 }
 
-static int calendar_local(lua_State *L) {
+static int calendar_local_time(lua_State *L) {
     int64_t ms = check_ms(L, 1) + zone_ms(L), days = floor_div(ms, DAY_MS), rest = ms - days * DAY_MS;
     int year, month, day;
     civil_of(days, &year, &month, &day);
@@ -205,10 +205,10 @@ static const struct hm_lua_fn calendar_fns[] = {
      "Times at which both have a free hour of the week, in order, without those that meet something in busy.", calendar_slots, NULL},
     {"overlap", "a: integer[], b: integer[] -> integer", "How many hours of the week both are free.", calendar_overlap, NULL},
     {"weekend", "hours: integer[] -> integer[]", "Those of Saturday and Sunday.", calendar_weekend, NULL},
-    {"local",
+    {"local_time",
      "ms: integer -> {year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: integer, hour_of_week: "
      "integer}",
-     "A moment in the institution's zone; weekday 1 is Monday.", calendar_local, NULL},
+     "A moment in the institution's zone; weekday 1 is Monday.", calendar_local_time, NULL},
     {"date", "ms: integer -> string", "Its date there, such as \"2026-09-01\".", calendar_date, NULL},
     {"at", "year: integer, month: integer, day: integer, hour: integer?, minute: integer? -> integer",
      "The moment of a date and time in the institution's zone.", calendar_at, NULL},

@@ -138,7 +138,8 @@ static struct hm_json push_caller(lua_State *L, int who) {
     hm_json_member_raw(out, "admin", admin ? HM_LIT("true") : HM_LIT("false"));
     hm_buf_char(out, '}');
     lua_settop(L, roles - 1);
-    struct hm_str text = hm_check_str(L, (hm_push_str(L, hm_buf_view(out)), -1));
+    hm_push_str(L, hm_buf_view(out)); // stays on the stack while it is used
+    struct hm_str text = hm_check_str(L, -1);
     struct hm_error err = {0};
     if (!hm_json_parse(text, &caller, &err)) luaL_error(L, "who: %s", err.message);
     return caller;
@@ -297,7 +298,7 @@ static void begin_test(struct hm_host *host) {
     c->testing = c->may_write = true;
     c->log_lines = 0;
     host->box.depth = 1;
-    if (hm_json_parse(HM_LIT(caller), &json, NULL)) hm_who_read(&c->who, json);
+    if (hm_json_parse(hm_str_of(caller), &json, NULL)) hm_who_read(&c->who, json);
 }
 
 // One test; false: it failed, and why was added to the problems.

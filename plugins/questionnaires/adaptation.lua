@@ -1,9 +1,8 @@
 -- How a first-year student settles in: studies, change, people, strain. An own draft that nobody has validated yet: no bands, and
 -- alpha only from 30 answers on. Higher means harder.
-local scales = require "lib.scales"
 
 local function item(id, key, reverse, en, uz, cyrl, ru)
-  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = scales.agree5, key = key, reverse = reverse }
+  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = agree5, key = key, reverse = reverse }
 end
 
 local hardest = {
@@ -37,6 +36,11 @@ local going_well = {
   uz = "Rahmat. Koʻp narsa yaxshi ketayapti. Balki tez orada oʻzingiz boshqalarga yordam berarsiz.",
   ["uz-Cyrl"] = "Раҳмат. Кўп нарса яхши кетаяпти. Балки тез орада ўзингиз бошқаларга ёрдам берарсиз.",
   ru = "Спасибо. Многое уже получается. Возможно, скоро вы сами будете кому-то помогать.",
+}
+
+local harder = {
+  en = "Here higher means harder: lower is better.", uz = "Bu yerda ball qancha yuqori boʻlsa, shuncha qiyin: pasaygani yaxshi.",
+  ["uz-Cyrl"] = "Бу ерда балл қанча юқори бўлса, шунча қийин: пасайгани яхши.", ru = "Здесь чем выше, тем труднее: снижение — к лучшему.",
 }
 
 return questionnaire {
@@ -94,10 +98,10 @@ return questionnaire {
   },
   pages = { { "a1", "a2", "a3", "a4" }, { "a5", "a6", "a7", "a8" }, { "a9", "a10", "a11", "a12" } },
   scales = {
-    study = mean { min_answered = 0.8, title = { en = "Studies", uz = "Oʻqish", ["uz-Cyrl"] = "Ўқиш", ru = "Учёба" } },
-    change = mean { min_answered = 0.6, title = { en = "Change", uz = "Oʻzgarishlar", ["uz-Cyrl"] = "Ўзгаришлар", ru = "Перемены" } },
-    people = mean { min_answered = 0.6, title = { en = "People", uz = "Odamlar", ["uz-Cyrl"] = "Одамлар", ru = "Люди" } },
-    strain = mean { min_answered = 1, title = { en = "Strain", uz = "Zoʻriqish", ["uz-Cyrl"] = "Зўриқиш", ru = "Напряжение" } },
+    study = mean { min_answered = 0.8, note = harder, title = { en = "Studies", uz = "Oʻqish", ["uz-Cyrl"] = "Ўқиш", ru = "Учёба" } },
+    change = mean { min_answered = 0.6, note = harder, title = { en = "Change", uz = "Oʻzgarishlar", ["uz-Cyrl"] = "Ўзгаришлар", ru = "Перемены" } },
+    people = mean { min_answered = 0.6, note = harder, title = { en = "People", uz = "Odamlar", ["uz-Cyrl"] = "Одамлар", ru = "Люди" } },
+    strain = mean { min_answered = 1, note = harder, title = { en = "Strain", uz = "Zoʻriqish", ["uz-Cyrl"] = "Зўриқиш", ru = "Напряжение" } },
   },
   result = function(scores)
     local worst, most = nil, 3

@@ -1,8 +1,7 @@
 -- GAD-7: worry in the last two weeks. A screener, not a diagnosis: never used for matching, never seen by a mentor.
-local scales = require "lib.scales"
 
 local function item(id, en, uz, cyrl, ru)
-  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = scales.days4, key = "GAD7" }
+  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = frequency4, key = "GAD7" }
 end
 
 local none_of_it = {

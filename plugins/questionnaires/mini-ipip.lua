@@ -1,8 +1,7 @@
 -- Mini-IPIP: five broad traits in twenty short sentences. Public domain. No bands: a trait is neither good nor bad.
-local scales = require "lib.scales"
 
 local function item(id, key, reverse, en, uz, cyrl, ru)
-  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = scales.accuracy5, key = key, reverse = reverse }
+  return likert { id, { en = en, uz = uz, ["uz-Cyrl"] = cyrl, ru = ru }, scale = accuracy5, key = key, reverse = reverse }
 end
 
 return questionnaire {

@@ -129,9 +129,9 @@ local function sample(t, kind, fields)
   for _, id in ipairs { "a", "b", "c" } do
     store.put("person", { id = id, data = { name = id, name_folded = id, kind = "student", year = 2 } })
   end
-  local coach = { person = "k", roles = { "coach" }, principals = { "person:k", "institution" } }
+  local coach = { person = "k", roles = { "coach" } }
   local activity = t:call("activity.create", { kind = kind, title = "Kuzgi", fields = fields }, coach)
-  local function student(id) return { person = id, roles = { "student" }, principals = { "person:" .. id, "institution" } } end
+  local function student(id) return { person = id, roles = { "student" } } end
   return activity.id, coach, student
 end
 

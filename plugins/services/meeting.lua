@@ -150,8 +150,8 @@ local function sample(t)
     store.put("person", { id = id, data = { name = id, name_folded = id, kind = "student", availability = weekend } })
   end
   local pair = store.put("pair", { data = { mentor = "a", mentee = "b", mentor_name = "A", mentee_name = "B", state = "active",
-    starts = t.ctx.now } })
-  local function who(id) return { person = id, roles = { "student" }, principals = { "person:" .. id, "pair:" .. pair.id } } end
+    starts = t.ctx.now }, members = { "person:a", "person:b" } })
+  local function who(id) return { person = id, roles = { "student" } } end
   return pair.id, who("a"), who("b")
 end
 
@@ -236,7 +236,7 @@ return service {
     end,
     ["strangers see no times"] = function(t)
       local pair = sample(t)
-      t:fails(function() t:call("meeting.slots", { pair = pair }, { person = "c", roles = { "student" }, principals = {} }) end)
+      t:fails(function() t:call("meeting.slots", { pair = pair }, { person = "c", roles = { "student" } }) end)
     end,
   },
 }

@@ -1,10 +1,10 @@
-// A data folder with one institution "i" served by an engine whose workers are the test program itself (fake_worker.h).
-// ask() runs the loop until the answer is there.
+// A data folder with one institution "i" served by an engine whose workers are the test program itself
+// (fake_worker.h). ask() runs the loop until the answer is there.
 #pragma once
-#include "fake_worker.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#include "fake_worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,7 +75,8 @@ static inline bool spin(struct house *h, const bool *until, double seconds) {
     return until && *until;
 }
 
-static inline void call_as(struct house *h, struct hm_caller *who, const char *method, const char *params, struct reply *r) {
+static inline void call_as(struct house *h, struct hm_caller *who, const char *method, const char *params,
+                           struct reply *r) {
     *r = (struct reply){0};
     hm_engine_call(h->engine, who, hm_str_of(method), hm_str_of(params), take_reply, r);
 }
@@ -86,7 +87,8 @@ static inline void await(struct house *h, struct reply *r) {
 
 static struct reply last_reply; // of ask(), until the next
 
-static inline enum hm_code ask(struct house *h, struct hm_caller *who, const char *method, const char *params) {
+static inline enum hm_code ask(struct house *h, struct hm_caller *who, const char *method,
+                               const char *params) {
     reply_free(&last_reply);
     call_as(h, who, method, params, &last_reply);
     await(h, &last_reply);
@@ -111,7 +113,8 @@ static inline void on_change(void *arg, const char *institution, const struct hm
     static const char *const names[] = {"?", "created", "updated", "deleted"};
     struct heard *heard = arg;
     (void)institution;
-    hm_buf_printf(&heard->changes, "%s %.*s/%.*s;", names[c->action], (int)c->type.len, c->type.ptr, (int)c->id.len, c->id.ptr);
+    hm_buf_printf(&heard->changes, "%s %.*s/%.*s;", names[c->action], (int)c->type.len, c->type.ptr,
+                  (int)c->id.len, c->id.ptr);
     heard->last_seq = c->seq;
 }
 
@@ -123,11 +126,12 @@ static inline void on_principals(void *arg, struct hm_session *session, struct h
     hm_buf_text(&heard->changes, "principals;");
 }
 
-static inline void on_notice(void *arg, const char *institution, struct hm_str person, struct hm_session *session,
-                             const char *method, struct hm_str params) {
+static inline void on_notice(void *arg, const char *institution, struct hm_str person,
+                             struct hm_session *session, const char *method, struct hm_str params) {
     struct heard *heard = arg;
     (void)institution, (void)session;
-    hm_buf_printf(&heard->notices, "%.*s %s %.*s\n", (int)person.len, person.ptr, method, (int)params.len, params.ptr);
+    hm_buf_printf(&heard->notices, "%.*s %s %.*s\n", (int)person.len, person.ptr, method, (int)params.len,
+                  params.ptr);
 }
 
 static inline void on_ended(void *arg, struct hm_session *session, const char *reason) {
@@ -163,7 +167,8 @@ static inline void house_open(struct house *h) {
     struct hm_error err = {0};
     struct hm_engine_options options = {.data_dir = h->dir, .settings = &h->settings, .loop = h->loop};
     if (!hm_engine_open(&options, &h->engine, &err)) fail_msg("%s", err.message);
-    hm_engine_listen(h->engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, &h->heard});
+    hm_engine_listen(h->engine,
+                     &(struct hm_listener){on_change, on_principals, on_notice, on_ended, &h->heard});
 }
 
 static inline void house_close(struct house *h) {
@@ -186,7 +191,8 @@ static inline void account(struct house *h, const char *login, const char *perso
     char params[1024];
     struct hm_caller *control = caller_new(true, "i");
     if (!hash[0]) assert_true(hm_pw_hash_now(HM_LIT(PASSWORD), hash));
-    snprintf(params, sizeof params, "{\"login\":\"%s\",\"password_hash\":\"%s\",\"person\":\"%s\",\"roles\":%s}", login, hash,
+    snprintf(params, sizeof params,
+             "{\"login\":\"%s\",\"password_hash\":\"%s\",\"person\":\"%s\",\"roles\":%s}", login, hash,
              person, roles);
     assert_ok(ask(h, control, "account.create", params));
     hm_caller_unref(control);
@@ -199,7 +205,8 @@ static inline struct hm_caller *stranger(void) {
 static inline struct hm_caller *sign_in(struct house *h, const char *login) {
     char params[256];
     struct hm_caller *c = stranger();
-    snprintf(params, sizeof params, "{\"institution\":\"i\",\"login\":\"%s\",\"password\":\"" PASSWORD "\"}", login);
+    snprintf(params, sizeof params, "{\"institution\":\"i\",\"login\":\"%s\",\"password\":\"" PASSWORD "\"}",
+             login);
     assert_ok(ask(h, c, "session.login", params));
     assert_non_null(c->session);
     return c;

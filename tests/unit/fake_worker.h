@@ -1,9 +1,9 @@
-// A worker for the tests of the engine: speaks script/frames.h from one C file, without Lua. The test program starts itself
-// as `worker DIR`, so main() of each such test begins with FAKE_WORKER_MAIN.
-//   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id} (unseals),
-//   loop, die, garbage, evil (writes an account), invite {roles}, fail, flood, slow {ms},
-//   job.add (job with a done part), job.loop, job.long (progress), and whatever candidates ask for:
-//   a source with "bad" is refused, one with "v2" adds the method v2, one with "crash" ends the worker.
+// A worker for the tests of the engine: speaks script/frames.h from one C file, without Lua. The test program
+// starts itself as `worker DIR`, so main() of each such test begins with FAKE_WORKER_MAIN.
+//   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
+//   (unseals), loop, die, garbage, evil (writes an account), invite {roles}, fail, flood, slow {ms}, job.add
+//   (job with a done part), job.loop, job.long (progress), and whatever candidates ask for: a source with
+//   "bad" is refused, one with "v2" adds the method v2, one with "crash" ends the worker.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -67,14 +67,14 @@ static bool fake_contains(struct hm_str text, const char *word) {
 
 static void fake_ready(struct fake *f) {
     struct hm_buf json = {0}, payload = {0};
-    hm_buf_text(
-        &json,
-        "{\"plugins\":[{\"kind\":\"service\",\"id\":\"fake\",\"version\":\"1\"}],\"types\":["
-        "{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[{\"name\":\"by_n\",\"fields\":[\"n\"]},"
-        "{\"name\":\"by_mail\",\"fields\":[\"mail\"],\"unique\":true}]},"
-        "{\"name\":\"person\",\"key\":\"natural\"},"
-        "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}],\"methods\":[");
-    static const char *const plain[] = {"echo", "put",  "bump",   "set",  "own",  "open", "loop",
+    hm_buf_text(&json,
+                "{\"plugins\":[{\"kind\":\"service\",\"id\":\"fake\",\"version\":\"1\"}],\"types\":["
+                "{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[{\"name\":\"by_n\",\"fields\":[\"n\"]},"
+                "{\"name\":\"by_mail\",\"fields\":[\"mail\"],\"unique\":true}]},"
+                "{\"name\":\"person\",\"key\":\"natural\"},"
+                "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}],"
+                "\"methods\":[");
+    static const char *const plain[] = {"echo", "put",  "bump",   "set",  "own",  "open",    "loop",
                                         "die",  "evil", "invite", "fail", "slow", "garbage", "flood"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
@@ -128,7 +128,7 @@ static void fake_load(struct fake *f, struct hm_json init) {
     hm_buf_free(&payload);
 }
 
-// ---- answers ----------------------------------------------------------------------------------------------------------
+// ---- answers ------------------------------------------------------------------------------------------
 
 struct fake_answer {
     uint64_t snapshot;
@@ -144,8 +144,8 @@ static void fake_point(struct fake_answer *a, const char *type, struct hm_str id
     a->seen_count++;
 }
 
-static void fake_put(struct fake_answer *a, const char *type, struct hm_str id, uint64_t expect, struct hm_str data,
-                     const char *audience, const char *member) {
+static void fake_put(struct fake_answer *a, const char *type, struct hm_str id, uint64_t expect,
+                     struct hm_str data, const char *audience, const char *member) {
     struct hm_buf packed = {0}, members = {0};
     if (audience[0]) hm_packed_add(&packed, hm_str_of(audience));
     if (member[0]) hm_packed_add(&members, hm_str_of(member));
@@ -265,7 +265,8 @@ static void fake_hostile(const char *method, uint32_t call, struct fake_answer *
         for (;;)
             fake_progress(call, 0.5), fake_send(HM_F_LOG, call, HM_LIT("x"));
     if (strcmp(method, "evil") == 0) {
-        fake_put(a, "account", HM_LIT("evil"), 0, HM_LIT("{\"login\":\"evil\",\"roles\":[\"administrator\"]}"), "", "");
+        fake_put(a, "account", HM_LIT("evil"), 0,
+                 HM_LIT("{\"login\":\"evil\",\"roles\":[\"administrator\"]}"), "", "");
         fake_result(call, a, HM_LIT("{}"));
     }
     if (strcmp(method, "invite") == 0) {
@@ -300,8 +301,8 @@ static void fake_job(const char *method, uint32_t call, uint8_t flags, struct fa
     }
 }
 
-static void fake_run(struct fake *f, uint32_t call, const char *method, struct hm_json params, struct hm_json caller,
-                     uint8_t flags) {
+static void fake_run(struct fake *f, uint32_t call, const char *method, struct hm_json params,
+                     struct hm_json caller, uint8_t flags) {
     struct fake_answer a = {.snapshot = fake_snapshot(f)};
     char id[129] = "", member[129] = "", mail[65] = "";
     struct hm_buf data = {0};
@@ -318,7 +319,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_result(call, &a, hm_buf_view(&data));
     } else if (strcmp(method, "put") == 0) {
         hm_buf_text(&data, "{\"n\":0");
-        if (hm_json_get_text(params, "mail", mail, sizeof mail)) hm_json_member_str(&data, "mail", hm_str_of(mail));
+        if (hm_json_get_text(params, "mail", mail, sizeof mail))
+            hm_json_member_str(&data, "mail", hm_str_of(mail));
         hm_buf_char(&data, '}');
         char audience[200] = "institution";
         hm_json_get_text(params, "audience", audience, sizeof audience);
@@ -332,7 +334,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_put(&a, "note", hm_str_of(id), HM_ANY_VERSION, HM_LIT("{\"n\":7}"), "institution", member);
         fake_result(call, &a, HM_LIT("{}"));
     } else if (strcmp(method, "own") == 0) {
-        fake_put(&a, "secret", hm_str_of(id), 0, HM_LIT("{\"person\":\"p1\",\"answers\":[1,2,3]}"), "person:p1", "");
+        fake_put(&a, "secret", hm_str_of(id), 0, HM_LIT("{\"person\":\"p1\",\"answers\":[1,2,3]}"),
+                 "person:p1", "");
         fake_result(call, &a, HM_LIT("{}"));
     } else if (strcmp(method, "open") == 0) {
         fake_unseal(f, call, &a, hm_str_of(id));
@@ -344,7 +347,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_result(call, &a, HM_LIT("{\"slept\":true}"));
     } else if (strcmp(method, "fail") == 0) {
         fake_error(call, HM_PLUGIN, "attempt to index nil",
-                   "{\"plugin\":\"service/fake\",\"version\":\"1\",\"file\":\"fake.lua\",\"line\":3,\"message\":\"attempt "
+                   "{\"plugin\":\"service/"
+                   "fake\",\"version\":\"1\",\"file\":\"fake.lua\",\"line\":3,\"message\":\"attempt "
                    "to index nil\"}");
     } else if (strcmp(method, "$react") == 0) {
         struct hm_json change;
@@ -352,7 +356,7 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
             fake_put(&a, "note", HM_LIT("reacted"), HM_ANY_VERSION, HM_LIT("{\"n\":9}"), "institution", "");
         fake_result(call, &a, HM_LIT("null"));
     } else if (strcmp(method, "$plugins") == 0) {
-        fake_result(call, &a, HM_LIT("{\"source\":\"shipped\"}"));
+        fake_result(call, &a, HM_LIT("{\"items\":[{\"source\":\"shipped\"}]}"));
     } else if (strncmp(method, "job.", 4) == 0) {
         fake_job(method, call, flags, &a);
     } else {

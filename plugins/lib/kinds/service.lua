@@ -1,0 +1,104 @@
+-- service{ id, title, records, methods, on, every, tests }: record types with their fields and indexes, methods, reactions.
+-- Declarations are checked here as far as they are data; what is wrong is told as "methods.pair.end.access: …".
+local check = require "lib.declare"
+
+return function(host)
+  local schema = host.schema
+  local fault = check.fault
+
+  local function index(path, declared, record)
+    check.names(path, declared, { "fields", "unique", "multi" })
+    if type(declared.fields) ~= "table" or #declared.fields == 0 then fault(path .. ".fields", "must be a list of fields") end
+    if declared.multi and #declared.fields ~= 1 then fault(path .. ".fields", "must be one field when multi is set") end
+    for i, field in ipairs(declared.fields) do
+      if type(field) ~= "string" then fault(path .. ".fields[" .. i .. "]", "must be the name of a field") end
+      local first = field:match("^[^.]+")
+      if not field:match("^@") and record.fields and not record.fields[first] then
+        fault(path .. ".fields[" .. i .. "]", "the record has no field '" .. field .. "'")
+      end
+      for _, sealed in ipairs(record.sealed or {}) do
+        if first == sealed then fault(path .. ".fields[" .. i .. "]", "a sealed field cannot be in an index") end
+      end
+    end
+  end
+
+  local function record(path, name, declared)
+    check.name(path, name)
+    check.names(path, declared, { "title", "key", "about", "sealed", "fields", "open", "indexes" })
+    declared.key = declared.key or "uuid"
+    if declared.key ~= "uuid" and declared.key ~= "natural" then fault(path .. ".key", "must be \"uuid\" or \"natural\"") end
+    if declared.fields == nil then fault(path .. ".fields", "is missing") end
+    declared.fields = schema._fields(declared.fields, path .. ".fields")
+    if declared.about ~= nil and not (type(declared.about) == "string" and declared.fields[declared.about:match("^[^.]+")]) then
+      fault(path .. ".about", "must name the field that holds the person's id")
+    end
+    if declared.sealed ~= nil then
+      if type(declared.sealed) ~= "table" then fault(path .. ".sealed", "must be a list of fields") end
+      if not declared.about and #declared.sealed > 0 then fault(path .. ".sealed", "needs about: whose key seals it?") end
+      for i, field in ipairs(declared.sealed) do
+        if not declared.fields[field] then fault(path .. ".sealed[" .. i .. "]", "the record has no field '" .. tostring(field) .. "'") end
+      end
+    end
+    for index_name, one in pairs(declared.indexes or {}) do
+      check.name(path .. ".indexes", index_name)
+      index(path .. ".indexes." .. index_name, one, declared)
+    end
+  end
+
+  local function access(path, given)
+    if given == "public" or given == "signed_in" then return end
+    if type(given) ~= "table" or #given == 0 then
+      fault(path, "must be \"public\", \"signed_in\", or a list of roles such as {\"coordinator\"}")
+    end
+    local known = { administrator = true, coordinator = true, psychologist = true, coach = true, student = true }
+    for i, role in ipairs(given) do
+      if not known[role] then fault(path .. "[" .. i .. "]", "there is no role '" .. tostring(role) .. "'") end
+    end
+  end
+
+  local function method(path, name, declared)
+    if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_]*%.[a-z][a-z0-9_]*$") then
+      fault(path, "a method is named noun.verb, in small letters")
+    end
+    check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "result", "job", "run", "done", "title" })
+    access(path .. ".access", declared.access)
+    if type(declared.run) ~= "function" then fault(path .. ".run", "must be a function(ctx, params)") end
+    if declared.done ~= nil and type(declared.done) ~= "function" then fault(path .. ".done", "must be a function(ctx, params, result)") end
+    if declared.done and not declared.job then fault(path .. ".done", "belongs to a job: say job = true") end
+    if declared.params == false then declared.params = nil end
+    if declared.params ~= nil then
+      local params = {}
+      if type(declared.params) ~= "table" then fault(path .. ".params", "must be a table of shapes, or false") end
+      for field, shape in pairs(declared.params) do params[field] = shape end
+      if params.open == true then params.open, declared.open_params = nil, true end
+      declared.params = schema._fields(params, path .. ".params")
+    end
+    if declared.result ~= nil then declared.result = schema._shape(declared.result, path .. ".result") end
+  end
+
+  local function service(decl)
+    check.declaration(decl, "service", { "records", "methods", "on", "every" })
+    for name, one in pairs(check.map("records", decl.records)) do
+      record("records." .. tostring(name), name, check.is_table("records." .. tostring(name), one))
+    end
+    for name, one in pairs(check.map("methods", decl.methods)) do
+      method("methods." .. tostring(name), name, check.is_table("methods." .. tostring(name), one))
+    end
+    for event, fn in pairs(check.map("on", decl.on)) do
+      local action = type(event) == "string" and event:match("^[a-z][a-z0-9_]*%.(%l+)$")
+      if action ~= "created" and action ~= "updated" and action ~= "deleted" then
+        fault("on." .. tostring(event), "an event is named type.created, type.updated or type.deleted")
+      end
+      if type(fn) ~= "function" then fault("on." .. event, "must be a function(ctx, change)") end
+    end
+    for cron, fn in pairs(check.map("every", decl.every)) do
+      local parts = 0
+      for _ in tostring(cron):gmatch("[%d%*/,%-]+") do parts = parts + 1 end
+      if parts ~= 5 then fault("every." .. tostring(cron), "must be a time such as \"0 8 * * *\"") end
+      if type(fn) ~= "function" then fault("every." .. cron, "must be a function(ctx)") end
+    end
+    return decl
+  end
+
+  return { service = service }
+end
