@@ -22,7 +22,7 @@ if not made and must("record.count", { type = "person" }, here).count > 0 then
 end
 
 local function job(method, params)
-  local done = wait_job(must(method, params, here).job)
+  local done = wait_job(must(method, params, here).job, here)
   if done.state ~= "done" then error(method .. ": " .. json.encode(done.error or done)) end
   return done.result
 end

@@ -23,7 +23,8 @@ struct hm_client {
     int64_t last_id;
 };
 
-// ---- connecting -----------------------------------------------------------------------------------------------------
+// ---- connecting
+// -----------------------------------------------------------------------------------------------------
 
 // The folder is named by its descriptor: a socket's name may have no more than 107 bytes. -1 with errno.
 static int connect_to(const char *data_dir) {
@@ -76,10 +77,12 @@ bool hm_client_open(const char *data_dir, struct hm_client **out, struct hm_erro
             goto out;
         }
         if (access(key.data, F_OK) != 0) {
-            hm_fail(err, HM_NOT_FOUND, "%s is not a data folder of Hamroh's; `hamroh init --data DIR` makes one", data_dir);
+            hm_fail(err, HM_NOT_FOUND,
+                    "%s is not a data folder of Hamroh's; `hamroh init --data DIR` makes one", data_dir);
             goto out;
         }
-        if (!hm_helper_start(&client->helper, data_dir, err) || !wait_for_server(client, data_dir, err)) goto out;
+        if (!hm_helper_start(&client->helper, data_dir, err) || !wait_for_server(client, data_dir, err))
+            goto out;
     }
     ok = true;
 out:
@@ -100,7 +103,8 @@ void hm_client_close(struct hm_client *client) {
     free(client);
 }
 
-// ---- calls ----------------------------------------------------------------------------------------------------------
+// ---- calls
+// ----------------------------------------------------------------------------------------------------------
 
 static bool send_all(int fd, struct hm_str bytes, struct hm_error *err) {
     while (bytes.len) {
@@ -113,7 +117,8 @@ static bool send_all(int fd, struct hm_str bytes, struct hm_error *err) {
     return true;
 }
 
-// The next line, without its end; valid until the next call. *used: bytes of the line before, which are dropped first.
+// The next line, without its end; valid until the next call. *used: bytes of the line before, which are
+// dropped first.
 static bool read_line(struct hm_client *client, size_t *used, struct hm_str *line, struct hm_error *err) {
     hm_buf_drop(&client->in, *used);
     *used = 0;
@@ -135,7 +140,8 @@ static bool read_line(struct hm_client *client, size_t *used, struct hm_str *lin
     }
 }
 
-static bool take_answer(struct hm_json answer, struct hm_buf *result, struct hm_buf *data, struct hm_error *err) {
+static bool take_answer(struct hm_json answer, struct hm_buf *result, struct hm_buf *data,
+                        struct hm_error *err) {
     struct hm_json error, member;
     if (!hm_json_get(answer, "error", &error)) {
         if (hm_json_get(answer, "result", &member)) hm_buf_str(result, member.raw);
@@ -144,7 +150,8 @@ static bool take_answer(struct hm_json answer, struct hm_buf *result, struct hm_
     int64_t code = HM_INTERNAL;
     struct hm_buf text = {0};
     if (hm_json_get(error, "code", &member)) hm_json_int(member, &code);
-    if (!hm_json_get(error, "message", &member) || !hm_json_string(member, &text)) hm_buf_text(&text, "error");
+    if (!hm_json_get(error, "message", &member) || !hm_json_string(member, &text))
+        hm_buf_text(&text, "error");
     if (data && hm_json_get(error, "data", &member)) hm_buf_str(data, member.raw);
     hm_fail(err, (enum hm_code)code, "%s", text.data);
     hm_buf_free(&text);
@@ -161,7 +168,8 @@ bool hm_client_call(struct hm_client *client, const char *method, struct hm_str 
     hm_buf_text(&request, "{\"jsonrpc\":\"2.0\"");
     hm_json_member_int(&request, "id", id);
     hm_json_member_str(&request, "method", hm_str_of(method));
-    if (as.institution && as.institution[0]) hm_json_member_str(&request, "institution", hm_str_of(as.institution));
+    if (as.institution && as.institution[0])
+        hm_json_member_str(&request, "institution", hm_str_of(as.institution));
     if (as.token.len) hm_json_member_str(&request, "token", as.token);
     if (params.len) hm_json_member_raw(&request, "params", params);
     hm_buf_text(&request, "}\n");
@@ -181,10 +189,11 @@ out:
     return ok;
 }
 
-// ---- jobs -----------------------------------------------------------------------------------------------------------
+// ---- jobs
+// -----------------------------------------------------------------------------------------------------------
 
-static bool get_job(struct hm_client *client, const char *id, struct hm_call_as as, struct hm_buf *text, struct hm_json *out,
-                    struct hm_error *err) {
+static bool get_job(struct hm_client *client, const char *id, struct hm_call_as as, struct hm_buf *text,
+                    struct hm_json *out, struct hm_error *err) {
     struct hm_buf params = {0};
     struct hm_json member;
     hm_buf_char(&params, '{');
@@ -199,8 +208,8 @@ static bool get_job(struct hm_client *client, const char *id, struct hm_call_as 
 }
 
 bool hm_client_wait(struct hm_client *client, const char *id, struct hm_call_as as,
-                    void (*progress)(void *arg, double done, struct hm_str note), void *arg, struct hm_buf *job,
-                    struct hm_error *err) {
+                    void (*progress)(void *arg, double done, struct hm_str note), void *arg,
+                    struct hm_buf *job, struct hm_error *err) {
     struct hm_buf text = {0}, note = {0};
     double told = -1;
     bool ended = false;
@@ -270,7 +279,8 @@ bool hm_client_do(struct hm_client *client, const char *method, struct hm_str pa
     return ok;
 }
 
-// ---- errors for people ------------------------------------------------------------------------------------------------
+// ---- errors for people
+// ------------------------------------------------------------------------------------------------
 
 // "file:line: message" or "path: message", whatever the object has of these.
 static void print_problem(struct hm_json item) {
@@ -304,6 +314,7 @@ int hm_client_complain(const char *command, const struct hm_error *err, struct h
     }
     static const char *const more[] = {"reason", "need", "incident"};
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
-        if (hm_json_get_text(root, more[i], reason, sizeof reason)) fprintf(stderr, "  %s: %s\n", more[i], reason);
+        if (hm_json_get_text(root, more[i], reason, sizeof reason))
+            fprintf(stderr, "  %s: %s\n", more[i], reason);
     return HM_EXIT_FAILED;
 }

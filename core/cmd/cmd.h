@@ -1,15 +1,19 @@
-// The command line: one row a command (table.c). Messages for people go to stderr with a way out; what a program may want
-// to read goes to stdout. One thread.
+// The command line: one row a command (table.c). Messages for people go to stderr with a way out; what a
+// program may want to read goes to stdout. One thread.
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
 
-enum { HM_EXIT_DONE = 0, HM_EXIT_FAILED = 1, HM_EXIT_USAGE = 2 }; // done; could not be done; the words are wrong
+enum {
+    HM_EXIT_DONE = 0,
+    HM_EXIT_FAILED = 1,
+    HM_EXIT_USAGE = 2
+}; // done; could not be done; the words are wrong
 
 struct hm_command {
     const char *name;
-    const char *summary; // one line of `hamroh help`; NULL: not listed
-    const char *help;    // printed by --help
+    const char *summary;               // one line of `hamroh help`; NULL: not listed
+    const char *help;                  // printed by --help
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
 extern const struct hm_command hm_commands[]; // ends with a row without a name
@@ -21,10 +25,11 @@ struct hm_option {
     bool *flag;
     bool required;
 };
-// Takes the options out of argv and leaves the rest in *words (argv is reordered; words points into it). options ends with
-// a row without a name. `--` ends the options; with `until_word` so does the first word (the rest belongs to a script).
-// On wrong words: message on stderr, false.
-bool hm_options(int argc, char **argv, const struct hm_option *options, bool until_word, int *word_count, char ***words);
+// Takes the options out of argv and leaves the rest in *words (argv is reordered; words points into it).
+// options ends with a row without a name. `--` ends the options; with `until_word` so does the first word
+// (the rest belongs to a script). On wrong words: message on stderr, false.
+bool hm_options(int argc, char **argv, const struct hm_option *options, bool until_word, int *word_count,
+                char ***words);
 // Refuses, in words, another number of words than least to most.
 bool hm_words_count(const char *command, int count, int least, int most);
 // "hamroh NAME: message" on stderr; returns the exit code given.

@@ -24,7 +24,7 @@ int hm_cmd_init(int argc, char **argv) {
     char code[20];
     struct hm_error err = {0};
     if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
-    if (count) return hm_complain(HM_EXIT_USAGE, argv[0], "there is no place for \"%s\"", words[0]);
+    if (!hm_words_count(argv[0], count, 0, 0)) return HM_EXIT_USAGE;
     if (!hm_engine_init(data, code, &err)) return hm_complain(HM_EXIT_FAILED, argv[0], "%s", err.message);
     printf("A new cluster is in %s.\n\n"
            "Invitation of the first administrator: %s\n"
@@ -33,40 +33,6 @@ int hm_cmd_init(int argc, char **argv) {
            "Keep %s/server.key safe and apart from backups: without it nothing sealed can be read again.\n",
            data, code, data, data);
     return HM_EXIT_DONE;
-}
-
-int hm_cmd_backup(int argc, char **argv) {
-    const char *data = NULL, *to = NULL;
-    const struct hm_option options[] = {{"--data", &data, NULL, true}, {"--to", &to, NULL, true}, {0}};
-    int count, code = HM_EXIT_FAILED;
-    char **words, absolute[PATH_MAX];
-    struct hm_client *client = NULL;
-    struct hm_buf params = {0}, result = {0};
-    struct hm_error err = {0};
-    if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
-    if (to[0] == '/')
-        snprintf(absolute, sizeof absolute, "%s", to);
-    else if (getcwd(absolute, sizeof absolute - strlen(to) - 2))
-        strcat(strcat(absolute, "/"), to);
-    hm_buf_char(&params, '{');
-    hm_json_member_str(&params, "to", hm_str_of(absolute));
-    hm_buf_char(&params, '}');
-    if (!hm_client_open(data, &client, &err)) {
-        hm_complain(code, argv[0], "%s", err.message);
-        goto out;
-    }
-    if (!hm_client_call(client, NULL, NULL, "backup.create", hm_buf_view(&params), &result, &err)) {
-        hm_client_complain(argv[0], &err, hm_buf_view(&result));
-        goto out;
-    }
-    printf("The copy is in %s. The server's key is not in it: keep %s/server.key elsewhere.\n", absolute,
-           data);
-    code = HM_EXIT_DONE;
-out:
-    hm_client_close(client);
-    hm_buf_free(&params);
-    hm_buf_free(&result);
-    return code;
 }
 
 // Calls fn for every institution's folder under DIR/institutions; stops at the first false.
@@ -86,6 +52,76 @@ static bool each_institution(const char *dir, bool (*fn)(void *arg, const char *
     closedir(folder);
     return ok;
 }
+
+// ---- backup: through the engine, so that it may be served meanwhile
+// -----------------------------------------------------
+
+struct backing_up {
+    struct hm_client *client;
+    const char *to; // from the root
+    struct hm_error *err;
+    struct hm_buf data;
+    unsigned count;
+};
+
+static bool backup_one(void *arg, const char *id, const char *path) {
+    struct backing_up *b = arg;
+    struct hm_buf params = {0}, result = {0}, to = {0};
+    (void)path;
+    hm_buf_printf(&to, "%s/institutions/%s", b->to, id);
+    hm_buf_char(&params, '{');
+    hm_json_member_str(&params, "to", hm_buf_view(&to));
+    hm_buf_char(&params, '}');
+    struct hm_call_as as = {.institution = id};
+    bool ok = hm_client_do(b->client, "backup.create", hm_buf_view(&params), as, &result, &b->data, b->err);
+    if (ok) printf("%s: copied\n", id);
+    b->count += ok;
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    hm_buf_free(&to);
+    return ok;
+}
+
+static bool make_folder(const char *path, struct hm_error *err) {
+    return mkdir(path, 0700) == 0 || hm_fail(err, HM_CONFLICT, "%s: %s", path, strerror(errno));
+}
+
+// The new folder and its `institutions`; absolute gets its path from the root.
+static bool make_target(const char *to, char absolute[PATH_MAX], struct hm_error *err) {
+    struct hm_buf inner = {0};
+    hm_buf_printf(&inner, "%s/institutions", to);
+    bool ok = make_folder(to, err) && make_folder(inner.data, err);
+    if (ok && !realpath(to, absolute)) ok = hm_fail(err, HM_UNAVAILABLE, "%s: %s", to, strerror(errno));
+    hm_buf_free(&inner);
+    return ok;
+}
+
+int hm_cmd_backup(int argc, char **argv) {
+    const char *data = NULL, *to = NULL;
+    const struct hm_option options[] = {{"--data", &data, NULL, true}, {"--to", &to, NULL, true}, {0}};
+    int count, code = HM_EXIT_FAILED;
+    char **words, absolute[PATH_MAX];
+    struct hm_error err = {0};
+    struct backing_up b = {.to = absolute, .err = &err};
+    if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
+    if (!hm_words_count(argv[0], count, 0, 0)) return HM_EXIT_USAGE;
+    if (!hm_client_open(data, &b.client, &err) || !make_target(to, absolute, &err) ||
+        !each_institution(data, backup_one, &b, &err)) {
+        hm_client_complain(argv[0], &err, hm_buf_view(&b.data));
+        goto out;
+    }
+    printf("The copy of %u institutions is in %s. The server's key is not in it: keep %s/server.key "
+           "elsewhere.\n",
+           b.count, absolute, data);
+    code = HM_EXIT_DONE;
+out:
+    hm_client_close(b.client);
+    hm_buf_free(&b.data);
+    return code;
+}
+
+// ---- verify and restore: on the files
+// -------------------------------------------------------------------------------
 
 struct verifying {
     uint8_t key[32];
@@ -144,6 +180,7 @@ int hm_cmd_verify(int argc, char **argv) {
     struct verifying v = {0};
     struct hm_error err = {0};
     if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
+    if (!hm_words_count(argv[0], count, 0, 0)) return HM_EXIT_USAGE;
     if (sodium_init() < 0) return hm_complain(code, argv[0], "libsodium does not work here");
     snprintf(path, sizeof path, "%s/server.key", data);
     if (!read_key(path, v.key, &err) || (lock = hold(data, &err)) < 0 ||
@@ -188,6 +225,7 @@ int hm_cmd_restore(int argc, char **argv) {
     struct hm_buf text = {0};
     struct restoring r = {.to = NULL, .err = &err};
     if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
+    if (!hm_words_count(argv[0], count, 0, 0)) return HM_EXIT_USAGE;
     r.to = data;
     bool ok = read_key(key, bytes, &err);
     if (ok && mkdir(data, 0700) != 0)

@@ -23,7 +23,8 @@ bool hm_helper_start(struct hm_helper *helper, const char *data_dir, struct hm_e
     pid_t parent = getpid();
     pid_t pid = len > 0 && helper->log_fd >= 0 && none >= 0 ? fork() : -1;
     if (pid == 0) {
-        // Ends with the command, also when that is killed. Ctrl-C is the command's alone: it stops us in order.
+        // Ends with the command, also when that is killed. Ctrl-C is the command's alone: it stops us in
+        // order.
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent) _exit(1);
         setpgid(0, 0);
@@ -35,7 +36,8 @@ bool hm_helper_start(struct hm_helper *helper, const char *data_dir, struct hm_e
     }
     int saved = errno;
     if (none >= 0) close(none);
-    if (pid < 0) return hm_fail(err, HM_UNAVAILABLE, "cannot start a server for %s: %s", data_dir, strerror(saved));
+    if (pid < 0)
+        return hm_fail(err, HM_UNAVAILABLE, "cannot start a server for %s: %s", data_dir, strerror(saved));
     helper->pid = pid;
     return true;
 }
@@ -81,7 +83,8 @@ void hm_helper_stop(struct hm_helper *helper) {
         while (waitpid(helper->pid, &helper->status, 0) < 0 && errno == EINTR)
             continue;
         if (helper->status != 0) {
-            fprintf(stderr, "hamroh: the server that ran for this command ended badly (wait status %#x); it said:\n",
+            fprintf(stderr,
+                    "hamroh: the server that ran for this command ended badly (wait status %#x); it said:\n",
                     (unsigned)helper->status);
             print_log(helper->log_fd);
         }

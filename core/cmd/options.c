@@ -1,4 +1,5 @@
-// Words of the command line. What always holds: an option that is not in the table is an error, which names the near ones.
+// Words of the command line. What always holds: an option that is not in the table is an error, which names
+// the near ones.
 #include "cmd/cmd.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -90,7 +91,8 @@ bool hm_options(int argc, char **argv, const struct hm_option *options, bool unt
             continue;
         }
         char *equals = strchr(word, '=');
-        const struct hm_option *option = option_named(options, word, equals ? (size_t)(equals - word) : strlen(word));
+        const struct hm_option *option =
+            option_named(options, word, equals ? (size_t)(equals - word) : strlen(word));
         if (!option) return unknown(argv[0], word, options);
         if (option->flag && equals) {
             hm_complain(HM_EXIT_USAGE, argv[0], "%s takes no value", option->name);

@@ -13,6 +13,7 @@
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FILE_MAX_BYTES (256u << 20)
 
@@ -331,7 +332,7 @@ static void folder_of(const char *script, char out[PATH_MAX]) {
     memcpy(out, path, strlen(path) + 1);
 }
 
-// `hamroh run SCRIPT --data DIR` is understood, too, when nobody said it before the script.
+// `hamroh run SCRIPT --data DIR` is understood, too.
 static const char *data_among(struct start *start) {
     for (int i = 0; i + 1 < start->argc; i++) {
         if (strcmp(start->argv[i], "--data") != 0) continue;
@@ -348,22 +349,29 @@ int hm_cmd_run(int argc, char **argv) {
     const char *data = NULL, *seed = "1";
     struct run run = {.institution = "cluster"};
     const struct hm_option options[] = {
-        {"--data", &data, NULL, false}, {"--institution", &run.institution, NULL, false}, {"--seed", &seed, NULL, false}};
-    if (!hm_options_read(&argc, argv, options, 3, true) || !hm_args_count(argc, argv, 1, INT_MAX))
-        return HM_EXIT_USAGE;
-    struct start start = {argv[1], argc - 2, argv + 2};
-    if (!data) data = data_among(&start);
-    if (!(data = hm_data_dir(data))) return HM_EXIT_USAGE;
-    char *end;
+        {"--data", &data, NULL, false},
+        {"--institution", &run.institution, NULL, false},
+        {"--seed", &seed, NULL, false},
+        {0},
+    };
+    int count;
+    char **words, *end;
+    if (!hm_options(argc, argv, options, true, &count, &words)) return HM_EXIT_USAGE;
+    if (!hm_words_count(argv[0], count, 1, INT_MAX)) return HM_EXIT_USAGE;
+    struct start start = {words[0], count - 1, words + 1};
+    const char *behind = data_among(&start);
+    if (behind) data = behind;
+    if (!data) return hm_complain(HM_EXIT_USAGE, argv[0], "--data is missing (see hamroh run --help)");
     errno = 0;
     run.random = strtoull(seed, &end, 10);
-    if (errno || end == seed || *end) {
-        fprintf(stderr, "hamroh run: --seed must be a whole number\n");
-        return HM_EXIT_USAGE;
-    }
+    if (errno || end == seed || *end)
+        return hm_complain(HM_EXIT_USAGE, argv[0], "--seed takes a whole number");
+    if (access(start.script, R_OK) != 0)
+        return hm_complain(HM_EXIT_FAILED, argv[0], "%s: %s", start.script, strerror(errno));
     struct hm_error err = {0};
     folder_of(start.script, run.folder);
-    if (!hm_client_open(data, &run.client, &err)) return hm_complain(&err);
+    if (!hm_client_open(data, &run.client, &err))
+        return hm_complain(HM_EXIT_FAILED, argv[0], "%s", err.message);
     setvbuf(stdout, NULL, _IOLBF, 0);
     int code = run_script(&run, &start);
     hm_client_close(run.client);

@@ -4,18 +4,58 @@
 #include "cmd/cmd.h"
 #include "cmd/settings.h"
 #include "net/net.h"
+#include <ev.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#define READY_EVERY_S 0.02
+#define READY_MAX_S 8.0 // then the address is printed although a worker is missing (a plugin does not load)
+#define DRAIN_MAX_S 20.0
 
 struct serving {
     struct ev_loop *loop;
     struct hm_engine *engine;
+    struct hm_net *net;
+    struct hm_settings settings;
     struct ev_signal term, interrupt;
+    struct ev_timer ready, drain;
+    double waited_s;
     bool stopping;
 };
+
+static void say_address(const struct serving *s) {
+    char host[sizeof s->settings.listen];
+    memcpy(host, s->settings.listen, sizeof host);
+    char *colon = strrchr(host, ':');
+    if (colon) *colon = '\0';
+    bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+    // The port may have been chosen by the system.
+    printf("hamroh is serving http://%s:%u/\n", any ? "127.0.0.1" : host, hm_net_port(s->net));
+    fflush(stdout);
+}
+
+// The address is told when the first call will find a worker.
+static void on_ready_timer(struct ev_loop *loop, struct ev_timer *timer, int events) {
+    struct serving *s = timer->data;
+    (void)events;
+    s->waited_s += READY_EVERY_S;
+    bool ready = hm_engine_ready(s->engine);
+    if (!ready && s->waited_s < READY_MAX_S) return;
+    if (!ready) hm_log(HM_WARN, "server.not_ready", "\"note\":\"an institution has no worker yet\"");
+    ev_timer_stop(loop, timer);
+    say_address(s);
+}
+
+static void on_drain_limit(struct ev_loop *loop, struct ev_timer *timer, int events) {
+    (void)timer;
+    (void)events;
+    hm_log(HM_WARN, "server.drain_limit", "\"seconds\":%d", (int)DRAIN_MAX_S);
+    ev_break(loop, EVBREAK_ALL);
+}
 
 static void drained(void *arg) {
     struct serving *s = arg;
@@ -30,7 +70,9 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int event
         return;
     }
     s->stopping = true;
-    hm_log(HM_INFO, "server.stopping", "%s", "");
+    hm_log(HM_INFO, "server.stopping", "\"signal\":%d", watcher->signum);
+    ev_timer_stop(loop, &s->ready);
+    ev_timer_start(loop, &s->drain);
     hm_engine_drain(s->engine, drained, s);
 }
 
@@ -42,87 +84,108 @@ static void many_files(void) {
     }
 }
 
-static bool take_settings(struct hm_settings *settings, const char *config, const char *listen,
-                          const char *watch, const char *plugins, const char *web) {
-    struct {
-        const char *value;
-        char *to;
-        size_t size;
-    } overrides[] = {{listen, settings->listen, sizeof settings->listen},
-                     {watch, settings->watch_dir, sizeof settings->watch_dir},
-                     {plugins, settings->plugin_dir, sizeof settings->plugin_dir},
-                     {web, settings->web_dir, sizeof settings->web_dir}};
-    struct hm_buf problems = {0};
-    hm_settings_defaults(settings);
-    bool ok = !config || hm_settings_read(config, settings, &problems);
-    for (size_t i = 0; ok && i < sizeof overrides / sizeof overrides[0]; i++) {
-        int n =
-            overrides[i].value ? snprintf(overrides[i].to, overrides[i].size, "%s", overrides[i].value) : 0;
-        if (n < 0 || (size_t)n >= overrides[i].size) {
-            hm_buf_printf(&problems, "%s: too long\n", overrides[i].value);
-            ok = false;
-        }
+struct overrides { // of the command line over the settings file; NULL: none
+    const char *config, *listen, *watch, *plugins, *web, *institution;
+};
+
+static bool put_text(const char *value, char *to, size_t size, struct hm_buf *problems) {
+    if (!value) return true;
+    if (strlen(value) < size) {
+        memcpy(to, value, strlen(value) + 1);
+        return true;
     }
+    hm_buf_printf(problems, "%s: too long\n", value);
+    return false;
+}
+
+// Folders are kept from the root, so that messages and workers name them whole.
+static bool put_folder(const char *value, char *to, size_t size, struct hm_buf *problems) {
+    char path[PATH_MAX];
+    if (!value) return true;
+    if (realpath(value, path)) return put_text(path, to, size, problems);
+    hm_buf_printf(problems, "%s: there is no such folder\n", value);
+    return false;
+}
+
+// Defaults, then the file (DATA/settings.lua when none is named), then the command line.
+static bool take_settings(struct hm_settings *s, const char *data, const struct overrides *o) {
+    struct hm_buf problems = {0}, own = {0};
+    hm_buf_printf(&own, "%s/settings.lua", data);
+    const char *file = o->config ? o->config : access(own.data, F_OK) == 0 ? own.data : NULL;
+    hm_settings_defaults(s);
+    bool ok = !file || hm_settings_read(file, s, &problems);
+    ok = put_text(o->listen, s->listen, sizeof s->listen, &problems) && ok;
+    ok = put_text(o->institution, s->watch_institution, sizeof s->watch_institution, &problems) && ok;
+    ok = put_folder(o->watch, s->watch_dir, sizeof s->watch_dir, &problems) && ok;
+    ok = put_folder(o->plugins, s->plugin_dir, sizeof s->plugin_dir, &problems) && ok;
+    ok = put_folder(o->web, s->web_dir, sizeof s->web_dir, &problems) && ok;
+    ok = ok && hm_settings_check(s, &problems);
     if (!ok) fprintf(stderr, "hamroh serve: the settings are not usable:\n%s", problems.data);
     hm_buf_free(&problems);
+    hm_buf_free(&own);
     return ok;
 }
 
-static void watch_signals(struct serving *s) {
-    signal(SIGPIPE, SIG_IGN);
+static void start_watchers(struct serving *s) {
     ev_signal_init(&s->term, on_signal, SIGTERM);
     ev_signal_init(&s->interrupt, on_signal, SIGINT);
-    s->term.data = s->interrupt.data = s;
+    ev_timer_init(&s->ready, on_ready_timer, 0, READY_EVERY_S);
+    ev_timer_init(&s->drain, on_drain_limit, DRAIN_MAX_S, 0);
+    s->term.data = s->interrupt.data = s->ready.data = s->drain.data = s;
     ev_signal_start(s->loop, &s->term);
     ev_signal_start(s->loop, &s->interrupt);
 }
 
-int hm_cmd_serve(int argc, char **argv) {
-    const char *data = NULL, *listen = NULL, *config = NULL, *watch = NULL, *plugins = NULL, *web = NULL;
-    bool control_only = false;
-    const struct hm_option options[] = {{"--data", &data, NULL, true},
-                                        {"--listen", &listen, NULL, false},
-                                        {"--config", &config, NULL, false},
-                                        {"--watch", &watch, NULL, false},
-                                        {"--plugins", &plugins, NULL, false},
-                                        {"--web", &web, NULL, false},
-                                        {"--control-only", NULL, &control_only, false},
-                                        {0}};
-    int count;
-    char **words;
-    struct hm_settings settings;
-    struct serving s = {0};
-    struct hm_net *net = NULL;
+static int serve(struct serving *s, const char *data, bool control_only) {
     struct hm_error err = {0};
     int code = HM_EXIT_FAILED;
-    if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
-    if (count) return hm_complain(HM_EXIT_USAGE, argv[0], "there is no place for \"%s\"", words[0]);
-    if (!take_settings(&settings, config, listen, watch, plugins, web)) return HM_EXIT_USAGE;
-    if (getenv("HAMROH_PARENT")) prctl(PR_SET_PDEATHSIG, SIGTERM); // started by a command for its own time
-    many_files();
-    s.loop = ev_default_loop(EVFLAG_AUTO);
-    struct hm_engine_options engine = {.data_dir = data, .settings = &settings, .loop = s.loop};
-    if (!hm_engine_open(&engine, &s.engine, &err)) {
-        hm_complain(code, argv[0], "%s", err.message);
+    // Not the default loop: that one waits for children of its own accord, and the engine wants to know how
+    // its workers ended.
+    s->loop = ev_loop_new(EVFLAG_AUTO);
+    if (!s->loop) return hm_complain(code, "serve", "there is no event loop");
+    start_watchers(s); // before anything takes long: an early signal, too, ends in order
+    struct hm_engine_options options = {.data_dir = data, .settings = &s->settings, .loop = s->loop};
+    if (!hm_engine_open(&options, &s->engine, &err) ||
+        !hm_net_open(s->engine, s->loop, data, control_only, &s->net, &err)) {
+        hm_complain(code, "serve", "%s", err.message);
         goto out;
     }
-    watch_signals(&s);
-    if (!hm_net_open(s.engine, s.loop, data, control_only, &net, &err)) {
-        hm_complain(code, argv[0], "%s", err.message);
-        goto out;
-    }
-    if (!control_only) {
-        // The port may have been chosen by the system.
-        char *colon = strrchr(settings.listen, ':');
-        if (colon) *colon = '\0';
-        printf("hamroh is serving http://%s:%u/\n", settings.listen, hm_net_port(net));
-        fflush(stdout);
-    }
-    ev_run(s.loop, 0);
+    if (!control_only) ev_timer_start(s->loop, &s->ready);
+    ev_run(s->loop, 0);
     code = HM_EXIT_DONE;
 out:
-    if (net) hm_net_close(net);
-    hm_engine_close(s.engine);
-    if (s.loop) ev_loop_destroy(s.loop);
+    if (s->net) hm_net_close(s->net);
+    hm_engine_close(s->engine);
+    ev_loop_destroy(s->loop);
+    return code;
+}
+
+int hm_cmd_serve(int argc, char **argv) {
+    const char *data = NULL;
+    struct overrides o = {0};
+    bool control_only = false;
+    const struct hm_option options[] = {
+        {"--data", &data, NULL, true},
+        {"--listen", &o.listen, NULL, false},
+        {"--config", &o.config, NULL, false},
+        {"--watch", &o.watch, NULL, false},
+        {"--institution", &o.institution, NULL, false},
+        {"--plugins", &o.plugins, NULL, false},
+        {"--web", &o.web, NULL, false},
+        {"--control-only", NULL, &control_only, false},
+        {0},
+    };
+    int count;
+    char **words;
+    if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
+    if (!hm_words_count(argv[0], count, 0, 0)) return HM_EXIT_USAGE;
+    struct serving *s = hm_alloc(sizeof *s);
+    int code = HM_EXIT_USAGE;
+    if (take_settings(&s->settings, data, &o)) {
+        signal(SIGPIPE, SIG_IGN);
+        many_files();
+        code = serve(s, data, control_only);
+    }
+    free(s);
     return code;
 }

@@ -2,6 +2,8 @@
 // compute a value and return a table, and nothing else. Runs at start, before anything of the data folder is
 // open.
 #include "cmd/settings.h"
+#include "base/id.h"
+#include "cmd/cmd.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <math.h>
@@ -10,7 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum kind { TEXT, FLAG, COUNT, COUNT64, SIGNED };
+#define STEPS_MAX 1000000
+#define MEMORY_MAX (8u << 20)
+
+enum kind { TEXT, FLAG, CLOCK, COUNT, COUNT64, SIGNED };
 struct row {
     const char *name;
     enum kind kind;
@@ -61,8 +66,9 @@ static const struct row rows[] = {
      "a sign-in ends after so long in any case"},
     {"demo_from_anywhere", FLAG, FIELD(demo_from_anywhere), 0, 0, 0, NULL,
      "let the demo's accounts, whose password everybody knows, sign in from other machines"},
-    {"clock_manual", FLAG, FIELD(clock_manual), 0, 0, 0, NULL,
-     "for trials: time stands still until clock.advance; only with an address of this machine"},
+    {"clock", CLOCK, FIELD(clock_manual), 0, 0, 0, NULL,
+     "\"system\", or \"manual\" for trials: time stands still until clock.advance; only with an address of "
+     "this machine"},
     {"map_bytes", COUNT64, FIELD(map_bytes), 1048576, 1099511627776.0, 67108864, NULL,
      "first size of an institution's memory map; grows by itself"},
     {"map_max", COUNT64, FIELD(map_max), 1048576, 17592186044416.0, 68719476736.0, NULL,
@@ -74,6 +80,7 @@ static void put_number(struct hm_settings *settings, const struct row *row, doub
     void *at = (char *)settings + row->offset;
     switch (row->kind) {
     case FLAG:
+    case CLOCK:
         *(bool *)at = value != 0;
         break;
     case COUNT:
@@ -91,8 +98,9 @@ static void put_number(struct hm_settings *settings, const struct row *row, doub
 }
 
 // The checkout's folder when the program stands in its build/PRESET/, else the installed one.
+// A program built elsewhere falls back on the sources it was built from.
 static void find_folder(char *out, size_t size, const char *in_checkout, const char *probe,
-                        const char *installed) {
+                        const char *installed, const char *source) {
     char program[400], path[512];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     program[n > 0 ? n : 0] = '\0';
@@ -104,7 +112,8 @@ static void find_folder(char *out, size_t size, const char *in_checkout, const c
         access(path, R_OK) == 0)
         snprintf(out, size, "%s/%s", program, in_checkout);
     else
-        snprintf(out, size, "%s", installed);
+        snprintf(out, size, "%s",
+                 access(installed, R_OK) != 0 && access(HAMROH_SOURCE_DIR, R_OK) == 0 ? source : installed);
 }
 
 void hm_settings_defaults(struct hm_settings *settings) {
@@ -116,9 +125,9 @@ void hm_settings_defaults(struct hm_settings *settings) {
             put_number(settings, &rows[i], rows[i].number);
     }
     find_folder(settings->plugin_dir, sizeof settings->plugin_dir, "plugins", "plugins/services",
-                "/usr/share/hamroh/plugins");
+                "/usr/share/hamroh/plugins", HAMROH_SOURCE_DIR "/plugins");
     find_folder(settings->web_dir, sizeof settings->web_dir, "web/dist", "web/package.json",
-                "/usr/share/hamroh/web");
+                "/usr/share/hamroh/web", HAMROH_SOURCE_DIR "/web/dist");
 }
 
 // One value at the top of the stack.
@@ -130,6 +139,15 @@ static void take(lua_State *L, struct hm_settings *settings, const struct row *r
             hm_buf_printf(problems, "%s: takes a text of at most %zu bytes\n", row->name, row->size - 1);
         else
             memcpy((char *)settings + row->offset, text, len + 1);
+        return;
+    }
+    if (row->kind == CLOCK) {
+        const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        bool manual = strcmp(text, "manual") == 0;
+        if (!manual && strcmp(text, "system") != 0)
+            hm_buf_printf(problems, "%s: takes \"system\" or \"manual\"\n", row->name);
+        else
+            put_number(settings, row, manual);
         return;
     }
     if (row->kind == FLAG) {
@@ -147,6 +165,13 @@ static void take(lua_State *L, struct hm_settings *settings, const struct row *r
         put_number(settings, row, value);
 }
 
+static void unknown(const char *name, struct hm_buf *problems) {
+    hm_buf_printf(problems, "%s: there is no such setting", name ? name : "(a value without a name)");
+    for (size_t i = 0; name && i < ROWS; i++)
+        if (hm_word_near(name, rows[i].name)) hm_buf_printf(problems, "; did you mean %s?", rows[i].name);
+    hm_buf_text(problems, " (hamroh check-config --defaults lists them)\n");
+}
+
 static void take_all(lua_State *L, struct hm_settings *settings, struct hm_buf *problems) {
     lua_pushnil(L);
     while (lua_next(L, -2)) {
@@ -157,9 +182,7 @@ static void take_all(lua_State *L, struct hm_settings *settings, struct hm_buf *
         if (row)
             take(L, settings, row, problems);
         else
-            hm_buf_printf(problems,
-                          "%s: there is no such setting; hamroh check-config --defaults lists them\n",
-                          name ? name : "(a value without a name)");
+            unknown(name, problems);
         lua_pop(L, 1);
     }
 }
@@ -174,34 +197,69 @@ static bool on_loopback(const char *listen) {
            strncmp(listen, "localhost:", 10) == 0;
 }
 
-bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems) {
+bool hm_settings_check(const struct hm_settings *s, struct hm_buf *problems) {
     size_t before = problems->len;
-    struct hm_buf text = {0};
+    const char *colon = strrchr(s->listen, ':');
+    char *end = NULL;
+    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+    if (!colon || colon == s->listen || colon[1] < '0' || colon[1] > '9' || *end || port > 65535)
+        hm_buf_text(problems,
+                    "listen: takes an address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"\n");
+    if (s->clock_manual && !on_loopback(s->listen))
+        hm_buf_printf(problems,
+                      "clock: \"manual\" only while listening on an address of this machine, not on %s\n",
+                      s->listen);
+    if (s->deadline_ms < s->cpu_ms) hm_buf_text(problems, "deadline_ms: must be at least cpu_ms\n");
+    if (s->job_deadline_ms < s->job_cpu_ms)
+        hm_buf_text(problems, "job_deadline_ms: must be at least job_cpu_ms\n");
+    if (s->map_max < s->map_bytes) hm_buf_text(problems, "map_max: must be at least map_bytes\n");
+    if (s->watch_institution[0] && !hm_name_valid(hm_str_of(s->watch_institution)))
+        hm_buf_text(problems, "watch_institution: takes the id of an institution\n");
+    return problems->len == before;
+}
+
+// A file that only grows a text must end in an error, not in a machine without memory.
+static void *limited_alloc(void *arg, void *old, size_t old_size, size_t size) {
+    size_t *used = arg;
+    size_t before = old ? old_size : 0; // for a new object, old_size is its kind
+    void *p = NULL;
+    if (size > before && *used - before + size > MEMORY_MAX) return NULL;
+    if (size == 0)
+        free(old);
+    else if (!(p = realloc(old, size)))
+        return NULL;
+    *used = *used - before + size;
+    return p;
+}
+
+bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems) {
+    size_t before = problems->len, used = 0;
+    struct hm_buf text = {0}, chunk = {0};
     struct hm_error err = {0};
-    char chunk[600];
     lua_State *L = NULL;
+    hm_buf_printf(&chunk, "@%s", path);
     if (!hm_read_file(path, 1u << 20, &text, &err)) {
         hm_buf_printf(problems, "%s\n", err.message);
         goto out;
     }
-    L = luaL_newstate();
-    if (!L) abort();
-    lua_sethook(L, too_long, LUA_MASKCOUNT, 1000000);
-    snprintf(chunk, sizeof chunk, "@%s", path);
-    if (luaL_loadbufferx(L, text.data ? text.data : "", text.len, chunk, "t") || lua_pcall(L, 0, 1, 0))
+    L = lua_newstate(limited_alloc, &used);
+    if (!L) {
+        hm_buf_text(problems, "there is no memory for Lua\n");
+        goto out;
+    }
+    lua_sethook(L, too_long, LUA_MASKCOUNT, STEPS_MAX);
+    // "t": no bytecode. No library is opened: the globals are empty.
+    if (luaL_loadbufferx(L, text.data ? text.data : "", text.len, chunk.data, "t") || lua_pcall(L, 0, 1, 0))
         hm_buf_printf(problems, "%s\n",
                       lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "it raises an error");
-    else if (!lua_istable(L, -1))
+    else if (!lua_istable(L, -1) || !lua_checkstack(L, 8))
         hm_buf_printf(problems, "%s: must return a table: return { listen = \"127.0.0.1:8080\" }\n", path);
     else
         take_all(L, settings, problems);
-    if (settings->clock_manual && !on_loopback(settings->listen))
-        hm_buf_printf(problems,
-                      "clock_manual: only while listening on an address of this machine, not on %s\n",
-                      settings->listen);
 out:
     if (L) lua_close(L);
     hm_buf_free(&text);
+    hm_buf_free(&chunk);
     return problems->len == before;
 }
 
@@ -217,7 +275,9 @@ void hm_settings_write_defaults(struct hm_buf *out) {
         if (row->kind == TEXT)
             hm_buf_printf(out, "  -- %s = \"%s\",\n", row->name, (const char *)&defaults + row->offset);
         else if (row->kind == FLAG)
-            hm_buf_printf(out, "  -- %s = false,\n", row->name);
+            hm_buf_printf(out, "  -- %s = %s,\n", row->name, row->number != 0 ? "true" : "false");
+        else if (row->kind == CLOCK)
+            hm_buf_printf(out, "  -- %s = \"system\",\n", row->name);
         else
             hm_buf_printf(out, "  -- %s = %.0f,\n", row->name, row->number);
     }

@@ -271,7 +271,16 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         return false;
     }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
-    if ((call->flags & HM_CALL_JOB_RUN) && effect) {
+    uint64_t most = call->engine->settings.output_bytes;
+    if (!call->job && most &&
+        r.result.len > most) { // the host says so itself, unless it is no longer our host
+        struct hm_buf data = {0};
+        free(r.seen);
+        free(r.intents);
+        hm_buf_printf(&data, "{\"limit\":%llu}", (unsigned long long)most);
+        hm_call_done(call, HM_TOO_LARGE, HM_LIT(""), HM_LIT("the result is too large"), hm_buf_view(&data));
+        hm_buf_free(&data);
+    } else if ((call->flags & HM_CALL_JOB_RUN) && effect) {
         free(r.seen);
         free(r.intents);
         hm_call_fail(call, HM_PLUGIN, "the long part of a job may not write");
@@ -313,14 +322,44 @@ struct told { // an error, as the caller will get it
 };
 
 // Only administrators learn where a plugin failed; everybody learns which.
-static void redact(struct hm_json data, struct hm_buf *out) {
-    static const char *const shown[] = {"plugin", "version"};
-    char text[129];
+static void redact(struct hm_json data, bool message, struct hm_buf *out) {
+    struct hm_json_iter it = hm_json_iter(data);
+    struct hm_json key, value;
     hm_buf_char(out, '{');
-    for (size_t i = 0; i < 2; i++)
-        if (hm_json_get_text(data, shown[i], text, sizeof text))
-            hm_json_member_str(out, shown[i], hm_str_of(text));
+    while (hm_json_next(&it, &key, &value)) {
+        bool where = hm_json_key_is(key, HM_LIT("file")) || hm_json_key_is(key, HM_LIT("line")) ||
+                     (!message && hm_json_key_is(key, HM_LIT("message")));
+        if (where) continue;
+        if (out->data[out->len - 1] != '{') hm_buf_char(out, ',');
+        hm_buf_str(out, key.raw);
+        hm_buf_char(out, ':');
+        hm_buf_str(out, value.raw);
+    }
     hm_buf_char(out, '}');
+}
+
+static bool of_plugin(enum hm_code code) {
+    return code == HM_PLUGIN || code == HM_INTERNAL || code == HM_DEADLINE || code == HM_TOO_LARGE;
+}
+
+static void log_plugin_error(const struct call *call, struct hm_json data) {
+    char plugin[129] = "", version[65] = "", file[129] = "";
+    int64_t line = 0;
+    struct hm_json value;
+    struct hm_buf members = {0};
+    hm_json_get_text(data, "plugin", plugin, sizeof plugin);
+    hm_json_get_text(data, "version", version, sizeof version);
+    hm_json_get_text(data, "file", file, sizeof file);
+    if (hm_json_get(data, "line", &value)) hm_json_int(value, &line);
+    hm_buf_char(&members, '{');
+    hm_json_member_str(&members, "institution", hm_str_of(call->institution->id));
+    hm_json_member_str(&members, "method", hm_str_of(call->method));
+    hm_json_member_str(&members, "plugin", hm_str_of(plugin));
+    hm_json_member_str(&members, "version", hm_str_of(version));
+    hm_json_member_str(&members, "file", hm_str_of(file));
+    hm_json_member_int(&members, "line", line);
+    hm_log(HM_WARN, "plugin.error", "%s", members.data + 1);
+    hm_buf_free(&members);
 }
 
 static void error_committed(struct commit_item *item) {
@@ -356,29 +395,13 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
     if (data.kind != HM_JSON_OBJECT) data.raw.len = 0; // a plugin may raise anything
     if (message.len > MESSAGE_MAX) message.len = MESSAGE_MAX;
     struct told told = {(enum hm_code)code, message, data.raw};
-    if (code == HM_PLUGIN || code == HM_INTERNAL) {
-        char plugin[129] = "", version[65] = "", file[129] = "";
-        int64_t line = 0;
-        struct hm_json value;
-        hm_json_get_text(data, "plugin", plugin, sizeof plugin);
-        hm_json_get_text(data, "version", version, sizeof version);
-        hm_json_get_text(data, "file", file, sizeof file);
-        if (hm_json_get(data, "line", &value)) hm_json_int(value, &line);
-        struct hm_buf members = {0};
-        hm_buf_char(&members, '{');
-        hm_json_member_str(&members, "institution", hm_str_of(call->institution->id));
-        hm_json_member_str(&members, "method", hm_str_of(call->method));
-        hm_json_member_str(&members, "plugin", hm_str_of(plugin));
-        hm_json_member_str(&members, "version", hm_str_of(version));
-        hm_json_member_str(&members, "file", hm_str_of(file));
-        hm_json_member_int(&members, "line", line);
-        hm_log(HM_WARN, "plugin.error", "%s", members.data + 1);
-        hm_buf_free(&members);
-        if (!call->admin) {
-            redact(data, &shown);
-            told.message = HM_LIT("");
-            told.data = hm_buf_view(&shown);
-        }
+    if (of_plugin(told.code)) log_plugin_error(call, data);
+    if (of_plugin(told.code) && !call->admin) {
+        bool inside =
+            told.code == HM_PLUGIN || told.code == HM_INTERNAL; // the message tells of the source, too
+        redact(data, !inside, &shown);
+        told.data = hm_buf_view(&shown);
+        if (inside) told.message = HM_LIT("");
     }
     tell_error(call, told);
     hm_buf_free(&shown);

@@ -63,7 +63,8 @@ struct hm_caller *hm_caller_new(void);
 struct hm_caller *hm_caller_ref(struct hm_caller *caller);
 void hm_caller_unref(struct hm_caller *caller);
 
-// result: JSON text; or code != 0 with message and data (JSON object or empty). Borrowed during the callback.
+// result: JSON text; or code != 0 with message (a sentence that helps, or the protocol's text for the code)
+// and data (JSON object or empty). Borrowed during the callback.
 struct hm_answer {
     enum hm_code code;
     struct hm_str result;

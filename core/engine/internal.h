@@ -255,9 +255,7 @@ void hm_call_again(struct call *call);                         // after a confli
 void hm_call_free_audits(struct call *call);
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose);
-// The text of the person that the record's sealed fields are about, appended. Singular name of a kind of
-// plugin ("service" for "service" or "services"), or NULL.
-const char *hm_plugin_kind(const char *text);
+// The text of the person that the record's sealed fields are about, appended.
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out);
 // Answers from the idem record when there is one (true); else notes what must be expected of it.
 bool hm_call_idem(struct call *call);

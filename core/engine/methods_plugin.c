@@ -34,7 +34,8 @@ static void deploy_free(struct deploy *d) {
     free(d);
 }
 
-const char *hm_plugin_kind(const char *text) {
+// "service" for "service" or "services", or NULL.
+static const char *kind_of(const char *text) {
     static const char *const kinds[][2] = {{"service", "services"},
                                            {"matcher", "matchers"},
                                            {"activity", "activities"},
@@ -48,7 +49,7 @@ const char *hm_plugin_kind(const char *text) {
 static void kind_arg(const struct call *call, char out[HM_NAME_MAX + 1]) {
     char text[HM_NAME_MAX + 1];
     hm_arg_text(call, "kind", text, sizeof text);
-    const char *kind = hm_plugin_kind(text);
+    const char *kind = kind_of(text);
     snprintf(out, HM_NAME_MAX + 1, "%s", kind ? kind : "");
 }
 

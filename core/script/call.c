@@ -166,9 +166,10 @@ static void data_place(struct hm_host *host, bool with_message) {
 static void take_limit(struct hm_host *host) {
     struct hm_trouble *t = &host->trouble;
     struct hm_sandbox *box = &host->box;
-    if (box->file[0]) {
-        snprintf(t->file, sizeof t->file, "%s", box->file);
-        t->line = box->line;
+    const char *file = box->time_up ? box->file : box->memory_file;
+    if (file[0]) {
+        snprintf(t->file, sizeof t->file, "%s", file);
+        t->line = box->time_up ? box->line : box->memory_line;
     }
     data_open(t);
     if (box->time_up) {

@@ -10,10 +10,12 @@
 #include <linux/close_range.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -29,6 +31,9 @@
 
 bool hm_confine_begin(int keep_fd, bool keep_output, struct hm_error *err) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // The library looks for a zone file when a time is first written out, as the log does; there is nothing to open later.
+    setenv("TZ", "UTC0", 1);
+    tzset();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0) return hm_fail(err, HM_INTERNAL, "/dev/null: error %d", errno);
     bool ok = dup2(null, 0) >= 0 && (keep_output || dup2(null, 1) >= 0);

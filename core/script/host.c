@@ -282,6 +282,41 @@ static int load_plugin(lua_State *L) {
     return 0;
 }
 
+static bool is_name_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// Where the word stands by itself at or behind `from`, or NULL.
+static const char *find_word(const char *from, const char *word, size_t len) {
+    for (const char *at = from; (at = strstr(at, word)) != NULL; at++)
+        if ((at == from || !is_name_char(at[-1])) && !is_name_char(at[len])) return at;
+    return NULL;
+}
+
+// Lua forgets the frame of a file that ends in "return service{…}" (a tail call), and with it the line of a fault that the
+// constructor finds. But the fault has a path, "methods.pair.end.access: …": its names are looked up in the text, one behind the
+// other, and the line of the last that is found is told.
+static int line_of_path(const struct hm_source *source, const char *message) {
+    const char *end = strstr(message, ": "), *at = source->text;
+    char word[80];
+    int line = 1;
+    if (!end) return 0;
+    for (const char *p = message; p < end;) {
+        size_t len = 0;
+        while (p + len < end && is_name_char(p[len]))
+            len++;
+        if (len && len < sizeof word && !(p[0] >= '0' && p[0] <= '9')) {
+            snprintf(word, sizeof word, "%.*s", (int)len, p);
+            const char *found = find_word(at, word, len);
+            if (found) at = found;
+        }
+        p += len ? len : 1;
+    }
+    for (const char *c = source->text; c < at; c++)
+        line += *c == '\n';
+    return at == source->text ? 0 : line;
+}
+
 // Runs fn(argument on the top) protected; a failure becomes a problem of the plugin or file.
 static bool guarded(struct hm_host *host, lua_CFunction fn, const struct hm_source *source, int plugin) {
     lua_State *L = host->box.L;
@@ -294,11 +329,16 @@ static bool guarded(struct hm_host *host, lua_CFunction fn, const struct hm_sour
         lua_pushlightuserdata(L, (void *)source);
     }
     hm_trouble_clear(host);
+    host->box.plugin = plugin;
     int status = lua_pcall(L, 1, 0, -3);
     if (status != LUA_OK) {
         hm_trouble_take(host, status);
+        if (!host->trouble.line && plugin >= 0 && !hm_sandbox_spent(&host->box))
+            host->trouble.line = line_of_path(source, host->trouble.message);
         const char *id = plugin >= 0 && host->loaded[plugin].id[0] ? host->loaded[plugin].id : source->id;
-        snprintf(name, sizeof name, "%s%s%s", source->kind, id[0] ? "/" : "", id);
+        const char *stem = strrchr(source->file, '/');
+        snprintf(name, sizeof name, "%s", id[0] || !stem ? id : stem + 1);
+        if (!id[0] && strlen(name) > 4) name[strlen(name) - 4] = '\0'; // "pair.lua": its id is not known yet
         hm_problem(host, name, host->trouble.file[0] ? host->trouble.file : source->file, host->trouble.line,
                    host->trouble.message);
     }

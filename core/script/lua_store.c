@@ -343,6 +343,19 @@ static void keep_sealed(lua_State *L, const struct hm_type *type, int data, cons
     }
 }
 
+// Defaults and sealed values are put into a table of our own, not into the script's. In place, at index.
+static void own_data(lua_State *L, int index) {
+    lua_newtable(L);
+    if (hm_lua_is_array_marked(L, index)) hm_lua_mark_array(L, -1);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_replace(L, index);
+}
+
 static void write_record(lua_State *L, struct hm_write_args *args) {
     struct hm_host *host = hm_host_of(L);
     struct hm_error err = {0};
@@ -378,6 +391,7 @@ static int store_put(lua_State *L) {
         args.id = check_id(L, 3);
     }
     if (lua_getfield(L, 2, "data") != LUA_TTABLE) return luaL_error(L, "%s: data must be a table", type->name);
+    own_data(L, 4);
     args.data = check_data(L, type, 4);
     lua_getfield(L, 2, "audience");
     args.audience = hm_check_packed(L, -1, 1, "audience");
@@ -402,6 +416,7 @@ static int store_set(lua_State *L) {
         hm_raise_error(L, &err);
     }
     if (lua_getfield(L, 1, "data") != LUA_TTABLE) return luaL_error(L, "%s: data must be a table", type->name);
+    own_data(L, 5);
     keep_sealed(L, type, 5, &before);
     args.data = check_data(L, type, 5);
     lua_getfield(L, 1, "audience");

@@ -76,6 +76,18 @@ static void set_timer(unsigned ms) {
 
 // ---- memory -------------------------------------------------------------------------------------------------------------
 
+// Lua asks nobody where it was when memory ran out, so it is noted here, at each refusal (Lua collects garbage after the first
+// and tries again). Nothing is allocated by looking.
+static void note_refusal(struct hm_sandbox *box) {
+    lua_Debug ar;
+    for (int level = 0; box->L && lua_getstack(box->L, level, &ar); level++) {
+        if (!lua_getinfo(box->L, "Sl", &ar) || ar.currentline <= 0) continue;
+        snprintf(box->memory_file, sizeof box->memory_file, "%s", ar.short_src);
+        box->memory_line = ar.currentline;
+        return;
+    }
+}
+
 static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
     struct hm_sandbox *box = ud;
     if (!ptr) old_size = 0; // then it is the type of what is made, not a size
@@ -84,7 +96,10 @@ static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
         box->used -= old_size;
         return NULL;
     }
-    if (new_size > old_size && (box->used > box->cap || new_size - old_size > box->cap - box->used)) return NULL;
+    if (new_size > old_size && (box->used > box->cap || new_size - old_size > box->cap - box->used)) {
+        note_refusal(box);
+        return NULL;
+    }
     void *p = realloc(ptr, new_size);
     if (!p && new_size <= old_size) return ptr; // shrinking never fails
     if (p) box->used = box->used - old_size + new_size;
@@ -102,6 +117,8 @@ void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_byt
     box->memory_up = false;
     box->file[0] = '\0';
     box->line = 0;
+    box->memory_file[0] = '\0';
+    box->memory_line = 0;
     box->cpu_ms = cpu_ms;
     box->memory_bytes = memory_bytes;
     box->cap = memory_bytes && memory_bytes < SIZE_MAX - box->used ? box->used + (size_t)memory_bytes : SIZE_MAX;

@@ -23,8 +23,10 @@ struct hm_sandbox {
     bool memory_up;
     unsigned cpu_ms;         // the armed limits, for the report
     uint64_t memory_bytes;
-    char file[128];          // where the limit was met
+    char file[128];          // where the limit of time was met
     int line;
+    char memory_file[128];   // where memory was last refused
+    int memory_line;
     unsigned depth;          // the host's: methods inside of methods, and whose code runs; an error that a script catches puts
     int plugin;              // both back to what they were at its pcall
     uint64_t deadline_us;    // only where signals come late (see sandbox.c)

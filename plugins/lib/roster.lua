@@ -297,9 +297,9 @@ local function wanted(map, row)
   return true
 end
 
--- csv: the text of the file. Gives {columns (list), items = {{line, key, person, measures}…}, skipped, warnings, total, outside},
+-- csv: the text of the file. most: so many lines are read, more are only counted. Gives {columns (list), items = {{line, key, person, measures}…}, skipped, warnings, total, outside},
 -- or nil and the faults of the map. total counts the lines that the map asks for.
-function roster.read(csv, map)
+function roster.read(csv, map, most)
   local parsed = text.csv(csv, { separator = map.separator })
   local header = parsed.rows[1]
   if not header then return nil, { { path = "csv", message = "the file is empty" } } end
@@ -340,7 +340,7 @@ function roster.read(csv, map)
       out.outside = out.outside + 1
     else
       out.total = out.total + 1
-      take(row)
+      if not most or out.total <= most then take(row) end
     end
   end
   for i, m in ipairs(map.measures or {}) do

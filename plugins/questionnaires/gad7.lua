@@ -42,6 +42,9 @@ local function told(key)
   return out
 end
 
+-- A sum with missing answers is prorated; it is looked up like the bands are.
+local function rounded(total) return math.floor(total + 0.5) end
+
 return questionnaire {
   id = "gad7",
   title = { en = "Worry in the last two weeks (GAD-7)", uz = "Soʻnggi ikki haftadagi xavotir (GAD-7)",
@@ -94,16 +97,17 @@ return questionnaire {
     GAD7 = { { below = 5, "minimal" }, { below = 10, "mild" }, { below = 15, "moderate" }, { "severe" } },
   },
   -- From the published cut-off on, the psychologist is told at once.
-  alert = function(scores) return scores.GAD7 ~= nil and scores.GAD7 >= 10 end,
+  alert = function(scores) return scores.GAD7 ~= nil and rounded(scores.GAD7) >= 10 end,
   result = function(scores)
-    local total = scores.GAD7
-    if not total then return told "unknown" end
+    if not scores.GAD7 then return told "unknown" end
+    local total = rounded(scores.GAD7)
     return told(total >= 10 and "much" or total >= 5 and "some" or "low")
   end,
   tests = {
     ["ten points reach the psychologist, nine do not"] = function(t)
       local form = plugins.get("questionnaire", "gad7")
       t:equal(form.alert { GAD7 = 10 }, true)
+      t:equal(form.alert { GAD7 = 9.5 }, true)
       t:equal(form.alert { GAD7 = 9 }, false)
       t:equal(form.alert {}, false)
     end,

@@ -20,19 +20,19 @@ local sentences = {
     en = "{group}: {what} about {mean} points higher than before. With {n} {n:person|people} the change is likely between {low} and {high}.",
     uz = "{group}: {what} oldingidan taxminan {mean} ball yuqori. {n} kishi boʻyicha oʻzgarish ehtimol {low} bilan {high} orasida.",
     ["uz-Cyrl"] = "{group}: {what} олдингидан тахминан {mean} балл юқори. {n} киши бўйича ўзгариш эҳтимол {low} билан {high} орасида.",
-    ru = "{group}: {what} примерно на {mean} балла выше, чем раньше. По {n} {n:человеку|людям|людям} изменение, вероятно, от {low} до {high}.",
+    ru = "{group}: {what} примерно на {mean} балла выше, чем раньше. По данным {n} {n:человека|человек|человек} изменение, вероятно, от {low} до {high}.",
   },
   lower = {
     en = "{group}: {what} about {mean} points lower than before. With {n} {n:person|people} the change is likely between {low} and {high}.",
     uz = "{group}: {what} oldingidan taxminan {mean} ball past. {n} kishi boʻyicha oʻzgarish ehtimol {low} bilan {high} orasida.",
     ["uz-Cyrl"] = "{group}: {what} олдингидан тахминан {mean} балл паст. {n} киши бўйича ўзгариш эҳтимол {low} билан {high} орасида.",
-    ru = "{group}: {what} примерно на {mean} балла ниже, чем раньше. По {n} {n:человеку|людям|людям} изменение, вероятно, от {low} до {high}.",
+    ru = "{group}: {what} примерно на {mean} балла ниже, чем раньше. По данным {n} {n:человека|человек|человек} изменение, вероятно, от {low} до {high}.",
   },
   unclear = {
     en = "{group}: one cannot say that {what} changed. With {n} {n:person|people} it could be anything from {low} to {high} points.",
     uz = "{group}: {what} oʻzgardi, deb boʻlmaydi. {n} kishi boʻyicha bu {low} balldan {high} ballgacha boʻlishi mumkin.",
     ["uz-Cyrl"] = "{group}: {what} ўзгарди, деб бўлмайди. {n} киши бўйича бу {low} баллдан {high} баллгача бўлиши мумкин.",
-    ru = "{group}: {what} — нельзя сказать, что есть изменение. По {n} {n:человеку|людям|людям} оно может быть от {low} до {high} балла.",
+    ru = "{group}: {what} — нельзя сказать, что есть изменение. По данным {n} {n:человека|человек|человек} оно может быть от {low} до {high} балла.",
   },
   more_than = {
     en = "Those with a mentor changed by about {mean} points more than those without; likely between {low} and {high}.",

@@ -207,6 +207,7 @@ return service {
         by_mentee = { fields = { "mentee", "state" } },
         by_programme = { fields = { "programme", "state" } },
         by_state = { fields = { "state" } },
+        by_proposal = { fields = { "proposal", "mentee" } },
       },
     },
     pair_answer = {

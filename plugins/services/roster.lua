@@ -4,10 +4,10 @@ local roster = require "lib.roster"
 local measures = require "lib.measures"
 local people = require "lib.people"
 
-local PREVIEW_LINES = 2000 -- a preview is an interactive call; it compares so many lines with the store
+local PREVIEW_LINES = 1000 -- a preview is an interactive call: it reads so many lines
 
-local function read(ctx, p)
-  local plan, faults = roster.read(p.csv, p.map)
+local function read(ctx, p, most)
+  local plan, faults = roster.read(p.csv, p.map, most)
   if not plan then ctx:invalid(faults[1].path, faults[1].message) end
   return plan
 end
@@ -54,17 +54,13 @@ local function write(ctx, item, state)
 end
 
 -- Goes through the plan; `each` is called with every line that is not passed over. Gives the report.
-local function go(plan, map, most, each)
+local function go(plan, map, each)
   local report = { columns = plan.columns, total = plan.total, outside = plan.outside, created = 0, updated = 0, unchanged = 0,
     skipped = plan.skipped, warnings = plan.warnings }
   local initial = {}
   for _, name in ipairs(map.initial or {}) do initial[name] = true end
   local empty = store.first("person", { index = "by_external" }) == nil
   for i, item in ipairs(plan.items) do
-    if i > most then
-      report.warnings[#report.warnings + 1] = roster.warning("partial", { count = most })
-      break
-    end
     local state, reason = compare(item, initial, empty)
     if state then
       report[state] = report[state] + 1
@@ -95,12 +91,15 @@ return service {
       params = params,
       run = function(ctx, p)
         local sample = {}
-        local report = go(read(ctx, p), p.map, PREVIEW_LINES, function(item, state)
+        local report = go(read(ctx, p, PREVIEW_LINES), p.map, function(item, state)
           if #sample < 5 then
             sample[#sample + 1] = { line = item.line, person = item.person, measures = store.array(item.measures), state = state }
           end
         end)
         report.sample = store.array(sample)
+        if report.total > PREVIEW_LINES then
+          report.warnings[#report.warnings + 1] = roster.warning("partial", { count = PREVIEW_LINES })
+        end
         return report
       end,
     },
@@ -113,12 +112,12 @@ return service {
       run = function(ctx, p)
         local plan = read(ctx, p)
         local all = #plan.items
-        return go(plan, p.map, math.huge, function(_, _, i)
+        return go(plan, p.map, function(_, _, i)
           if i % 200 == 0 then ctx:progress(0.9 * i / all) end
         end)
       end,
       done = function(ctx, p)
-        return go(read(ctx, p), p.map, math.huge, function(item, state) write(ctx, item, state) end)
+        return go(read(ctx, p), p.map, function(item, state) write(ctx, item, state) end)
       end,
     },
   },

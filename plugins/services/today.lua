@@ -75,10 +75,10 @@ local things = {
   },
   questionnaire = {
     text = {
-      en = "{title}: about {minutes} {minutes:minute|minutes}. Your answers help to find what would help you.",
-      uz = "{title}: taxminan {minutes} daqiqa. Javoblaringiz sizga nima yordam berishini topishga xizmat qiladi.",
-      ["uz-Cyrl"] = "{title}: тахминан {minutes} дақиқа. Жавобларингиз сизга нима ёрдам беришини топишга хизмат қилади.",
-      ru = "{title}: около {minutes} {minutes:минуты|минут|минут}. Ваши ответы помогут понять, что вам поможет.",
+      en = "“{title}” takes about {minutes} {minutes:minute|minutes}. Your answers help to find what would help you.",
+      uz = "“{title}”: taxminan {minutes} daqiqa. Javoblaringiz sizga nima yordam berishini topishga xizmat qiladi.",
+      ["uz-Cyrl"] = "“{title}”: тахминан {minutes} дақиқа. Жавобларингиз сизга нима ёрдам беришини топишга хизмат қилади.",
+      ru = "«{title}»: около {minutes} {minutes:минуты|минут|минут}. Ваши ответы помогут понять, что вам поможет.",
     },
     label = { en = "Begin", uz = "Boshlash", ["uz-Cyrl"] = "Бошлаш", ru = "Начать" },
   },

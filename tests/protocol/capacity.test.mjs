@@ -8,7 +8,7 @@ const ASKING = 64;
 
 const world = serve_for(test, {}, async (server) => {
   const place = await server.institution('race');
-  await place.account('lead', ['coordinator']);
+  await place.account('lead', ['coordinator'], 'staff-lead');
   const lead = await place.client('lead');
   const term = await programme(lead.call.bind(lead));
   // The first has one place of one, the second one of three: two are taken before the race.

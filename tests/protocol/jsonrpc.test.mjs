@@ -63,7 +63,7 @@ world.test('a fault in a plugin is told with its place to an administrator only'
   const told_less = await refused(someone.call('probe.fail'), -32006);
   assert.equal(told_less.data.line, undefined);
   const told = await refused(admin.call('probe.fail'), -32006);
-  assert.equal(told.data.plugin, 'service/probe');
+  assert.match(told.data.plugin, /probe$/);
   assert.match(told.data.file, /probe/);
   assert.ok(told.data.line > 1);
   assert.match(told.data.message, /nil value/);
@@ -106,7 +106,7 @@ world.test('a message over the limit closes with 1009, one that is not UTF-8 wit
 world.test('a message in many fragments is put together, and one just under the limit passes', async () => {
   const client = await world.place.client('someone');
   const text = JSON.stringify({ jsonrpc: '2.0', method: 'sum', params: [20, 3], id: 'f' });
-  const answer = client.wait_response?.('f') ?? new Promise((resolve) => client.socket.on('message', (m) => resolve(JSON.parse(m))));
+  const answer = new Promise((resolve) => client.socket.on('message', (m) => resolve(JSON.parse(m))));
   for (let i = 0; i < text.length; i++) client.socket.send(text[i], { fin: i === text.length - 1 });
   assert.equal((await answer).result, 23);
   const padded = '{"jsonrpc":"2.0","method":"sum","params":[1],"id":"big"}'.padEnd(1 << 20, ' ');

@@ -12,7 +12,7 @@ const world = serve_for(test, {}, async (server) => {
   const place = await server.institution('school');
   await place.deploy('service', 'probe', probe);
   await place.deploy('matcher', 'test-rule', rule(6000));
-  await place.account('lead', ['coordinator']);
+  await place.account('lead', ['coordinator'], 'staff-lead');
   for (let i = 0; i < 4; i++) await mentor(place, `Mentor ${i}`, 2, { faculty: 'maths' });
   for (let i = 0; i < 6; i++) await mentee(place, `Mentee ${i}`, { faculty: 'law' });
   await place.account('sender', ['student']);

@@ -74,8 +74,8 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"person\",\"key\":\"natural\"},"
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}],"
                 "\"methods\":[");
-    static const char *const plain[] = {"echo", "put",  "bump",   "set",  "own",  "open",    "loop",
-                                        "die",  "evil", "invite", "fail", "slow", "garbage", "flood"};
+    static const char *const plain[] = {"echo", "put",    "bump", "set",  "own",     "open",  "loop", "die",
+                                        "evil", "invite", "fail", "slow", "garbage", "flood", "limit"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long"};
@@ -350,6 +350,9 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
                    "{\"plugin\":\"service/"
                    "fake\",\"version\":\"1\",\"file\":\"fake.lua\",\"line\":3,\"message\":\"attempt "
                    "to index nil\"}");
+    } else if (strcmp(method, "limit") == 0) {
+        fake_error(call, HM_DEADLINE, "too long",
+                   "{\"limit_ms\":200,\"plugin\":\"fake\",\"file\":\"fake.lua\",\"line\":3}");
     } else if (strcmp(method, "$react") == 0) {
         struct hm_json change;
         if (hm_json_path(params, "change.id", &change) && fake_contains(change.raw, "start"))

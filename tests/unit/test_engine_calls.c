@@ -183,6 +183,8 @@ static void where_a_plugin_failed_is_told_to_administrators_only(void **state) {
     assert_string_equal(last_reply.data, "{\"plugin\":\"service/fake\",\"version\":\"1\"}");
     assert_int_equal(ask(h, h->control, "fail", "{}"), HM_PLUGIN);
     assert_has(last_reply.data, "\"line\":3");
+    assert_int_equal(ask(h, ann, "limit", "{}"), HM_DEADLINE);
+    assert_string_equal(last_reply.data, "{\"limit_ms\":200,\"plugin\":\"fake\"}");
     hm_caller_unref(ann);
 }
 

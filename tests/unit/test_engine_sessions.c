@@ -252,6 +252,19 @@ static void memberships_come_and_go_before_the_change_is_told(void **state) {
     hm_caller_unref(bob);
 }
 
+static void a_core_method_also_answers_the_same_key_once(void **state) {
+    struct house *h = *state;
+    static const char params[] = "{\"login\":\"new\",\"password\":\"long enough\",\"idem\":\"k\"}";
+    account(h, "adm", "p1", "[\"administrator\"]");
+    struct hm_caller *c = sign_in(h, "adm");
+    assert_ok(ask(h, c, "account.create", params));
+    char *first = hm_strdup(last_reply.result);
+    assert_ok(ask(h, c, "account.create", params));
+    assert_string_equal(first, last_reply.result);
+    free(first);
+    hm_caller_unref(c);
+}
+
 static void a_session_expires_with_the_clock(void **state) {
     struct house *h = *state;
     account(h, "ann", "p1", "[]");
@@ -285,6 +298,7 @@ int main(int argc, char **argv) {
         TEST(a_login_and_a_person_have_one_account),
         TEST(roles_change_sessions_in_use_at_once),
         TEST(memberships_come_and_go_before_the_change_is_told),
+        TEST(a_core_method_also_answers_the_same_key_once),
         TEST(a_session_expires_with_the_clock), // last: the clock stands still from here
     };
     return cmocka_run_group_tests_name("engine sessions", tests, NULL, NULL);

@@ -1,0 +1,474 @@
+// `hamroh plugin …`: the author's commands. `new`, and `check` and `test` without --data, need no data
+// folder: files are tried in the sandbox of live calls over an empty store. Everything else is a method of
+// the engine.
+#include "cmd/plugin.h"
+#include "base/id.h"
+#include "cmd/client.h"
+#include "cmd/cmd.h"
+#include "cmd/settings.h"
+#include "script/check.h"
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define SOURCE_MAX (1u << 20)
+
+struct work {
+    const char *data, *institution, *note, *to, *plugins;
+    int count; // words behind the action
+    char **words;
+    struct hm_client *client;
+};
+
+struct name { // of a plugin: kind and id
+    const struct hm_plugin_kind *kind;
+    char id[HM_NAME_MAX + 1];
+};
+
+static int fail_with(const struct hm_error *err) {
+    return hm_complain(HM_EXIT_FAILED, "plugin", "%s", err->message);
+}
+
+// ---- names and files
+// ----------------------------------------------------------------------------------------------------
+
+static bool no_kind(const char *word) {
+    fprintf(stderr, "hamroh plugin: %s is no kind of plugin; there is ", word);
+    hm_plugin_kinds_print();
+    fputc('\n', stderr);
+    return false;
+}
+
+// "KIND ID" or "KIND/ID" at the front of the words; *used gets how many words that took.
+static bool take_name(const struct work *w, struct name *out, int *used) {
+    char kind[HM_NAME_MAX + 1];
+    const char *first = w->count ? w->words[0] : "", *slash = strchr(first, '/');
+    const char *id = slash ? slash + 1 : w->count > 1 ? w->words[1] : "";
+    size_t len = slash ? (size_t)(slash - first) : strlen(first);
+    snprintf(kind, sizeof kind, "%.*s", (int)(len < sizeof kind ? len : sizeof kind - 1), first);
+    if (!(out->kind = hm_plugin_kind(kind))) return no_kind(kind[0] ? kind : "(nothing)");
+    if (!hm_name_valid(hm_str_of(id))) {
+        hm_complain(HM_EXIT_USAGE, "plugin", "say which: KIND ID, such as matcher successful-unsuccessful");
+        return false;
+    }
+    snprintf(out->id, sizeof out->id, "%s", id);
+    *used = slash ? 1 : 2;
+    return true;
+}
+
+// The id a source declares (the first `id = "…"` that begins a line), else the file's name.
+static void id_of(const char *source, const char *path, char out[HM_NAME_MAX + 1]) {
+    for (const char *at = source; at; at = strchr(at, '\n')) {
+        at += strspn(at, "\n \t");
+        char quote = 0, id[HM_NAME_MAX + 1];
+        if (sscanf(at, "id = %c%64[a-z0-9_.-]", &quote, id) == 2 && (quote == '"' || quote == '\'')) {
+            memcpy(out, id, sizeof id);
+            return;
+        }
+        if (!*at) break;
+    }
+    const char *base = strrchr(path, '/');
+    base = base ? base + 1 : path;
+    snprintf(out, HM_NAME_MAX + 1, "%.*s", (int)(strcspn(base, ".") & 63), base);
+}
+
+// A file's source and what it is; the kind is the name of its folder.
+static bool read_plugin(const char *path, struct name *out, struct hm_buf *source, struct hm_error *err) {
+    char real[PATH_MAX];
+    if (!hm_read_file(path, SOURCE_MAX, source, err)) return false;
+    if (!realpath(path, real)) return hm_fail(err, HM_NOT_FOUND, "%s: there is no such file", path);
+    char *base = strrchr(real, '/');
+    *base = '\0';
+    char *folder = strrchr(real, '/');
+    out->kind = hm_plugin_kind(folder ? folder + 1 : real);
+    if (!out->kind)
+        return hm_fail(
+            err, HM_PARAMS,
+            "%s: its folder must say its kind (services, matchers, activities, questionnaires, reports)",
+            path);
+    id_of(source->data, path, out->id);
+    return true;
+}
+
+static void put_name(struct hm_buf *params, const struct name *name) {
+    hm_buf_char(params, '{');
+    hm_json_member_str(params, "kind", hm_str_of(name->kind->name));
+    hm_json_member_str(params, "id", hm_str_of(name->id));
+}
+
+// ---- without a data folder
+// ------------------------------------------------------------------------------------------------
+
+static int do_new(struct work *w) {
+    struct hm_buf path = {0};
+    struct hm_error err = {0};
+    if (!hm_words_count("plugin", w->count, 2, 2)) return HM_EXIT_USAGE;
+    const struct hm_plugin_kind *kind = hm_plugin_kind(w->words[0]);
+    if (!kind) {
+        no_kind(w->words[0]);
+        return HM_EXIT_USAGE;
+    }
+    bool ok = hm_plugin_new(kind, w->words[1], w->to ? w->to : ".", &path, &err);
+    if (ok) printf("%s\nTry it: hamroh plugin test %s\n", path.data, path.data);
+    hm_buf_free(&path);
+    return ok ? HM_EXIT_DONE : fail_with(&err);
+}
+
+struct files {
+    char **list; // owned
+    int count;
+};
+
+static void add_file(struct files *files, const char *path) {
+    files->list = hm_realloc(files->list, (size_t)(files->count + 4) *
+                                              sizeof *files->list); // room for --plugins DIR and NULL
+    files->list[files->count++] = hm_strdup(path);
+}
+
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool add_folder(struct files *files, const char *path) {
+    struct dirent *entry;
+    int before = files->count;
+    DIR *dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        size_t len = strlen(entry->d_name);
+        if (len < 5 || strcmp(entry->d_name + len - 4, ".lua") != 0) continue;
+        struct hm_buf file = {0};
+        hm_buf_printf(&file, "%s/%s", path, entry->d_name);
+        add_file(files, file.data);
+        hm_buf_free(&file);
+    }
+    if (dir) closedir(dir);
+    if (files->count > before + 1)
+        qsort(files->list + before, (size_t)(files->count - before), sizeof *files->list, compare_paths);
+    return files->count > before;
+}
+
+static bool is_folder(const char *path, const char *inner) {
+    struct stat st;
+    char full[PATH_MAX];
+    snprintf(full, sizeof full, "%s/%s", path, inner);
+    return stat(full, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+// Files, folders of one kind (plugins/matchers), or a whole folder of plugins, which is then tried by itself.
+static int do_test(struct work *w) {
+    struct files files = {0};
+    struct hm_settings settings;
+    int code = HM_EXIT_FAILED;
+    hm_settings_defaults(&settings);
+    const char *plugins = w->plugins ? w->plugins : settings.plugin_dir;
+    if (!hm_words_count("plugin", w->count, 1, INT_MAX)) return HM_EXIT_USAGE;
+    bool whole = w->count == 1 && (is_folder(w->words[0], "services") || is_folder(w->words[0], "lib"));
+    if (whole) plugins = w->words[0];
+    for (int i = 0; i < w->count && !whole; i++) {
+        if (!is_folder(w->words[i], ".")) {
+            add_file(&files, w->words[i]);
+        } else if (!add_folder(&files, w->words[i])) {
+            hm_complain(code, "plugin", "%s: there is no plugin in this folder", w->words[i]);
+            goto out;
+        }
+    }
+    add_file(&files, "--plugins");
+    add_file(&files, plugins);
+    code = hm_check_main(files.count, files.list) == 0 ? HM_EXIT_DONE : HM_EXIT_FAILED;
+out:
+    for (int i = 0; i < files.count; i++)
+        free(files.list[i]);
+    free(files.list);
+    return code;
+}
+
+// ---- over the engine
+// ------------------------------------------------------------------------------------------------------
+
+// Opens the client once; false after saying why.
+static bool need_client(struct work *w) {
+    struct hm_error err = {0};
+    if (w->client) return true;
+    if (!w->data || !w->institution) {
+        hm_complain(HM_EXIT_USAGE, "plugin",
+                    "say --data DIR and --institution ID (see hamroh plugin --help)");
+        return false;
+    }
+    if (hm_client_open(w->data, &w->client, &err)) return true;
+    fail_with(&err);
+    return false;
+}
+
+// True with the parsed result; false after saying what went wrong.
+static bool ask(struct work *w, const char *method, struct hm_str params, struct hm_buf *result,
+                struct hm_json *out) {
+    struct hm_buf data = {0};
+    struct hm_error err = {0};
+    struct hm_call_as as = {.institution = w->institution};
+    bool ok = hm_client_do(w->client, method, params, as, result, &data, &err) &&
+              hm_json_parse(hm_buf_view(result), out, &err);
+    if (!ok) hm_client_complain("plugin", &err, hm_buf_view(&data));
+    hm_buf_free(&data);
+    return ok;
+}
+
+static bool send_file(struct work *w, const char *path, const char *method, const char *done) {
+    struct name name;
+    struct hm_buf source = {0}, params = {0}, result = {0};
+    struct hm_json value;
+    struct hm_error err = {0};
+    bool ok = read_plugin(path, &name, &source, &err);
+    if (!ok) {
+        fail_with(&err);
+        goto out;
+    }
+    put_name(&params, &name);
+    hm_json_member_str(&params, "source", hm_buf_view(&source));
+    if (w->note) hm_json_member_str(&params, "note", hm_str_of(w->note));
+    hm_buf_char(&params, '}');
+    ok = ask(w, method, hm_buf_view(&params), &result, &value);
+    if (ok) {
+        char version[64] = "";
+        hm_json_get_text(value, "version", version, sizeof version);
+        printf("%s %s: %s%s%s\n", name.kind->name, name.id, done, version[0] ? ", version " : "", version);
+    }
+out:
+    hm_buf_free(&source);
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    return ok;
+}
+
+static int each_file(struct work *w, const char *method, const char *done) {
+    bool ok = true;
+    if (!hm_words_count("plugin", w->count, 1, INT_MAX)) return HM_EXIT_USAGE;
+    if (!need_client(w)) return w->data && w->institution ? HM_EXIT_FAILED : HM_EXIT_USAGE;
+    for (int i = 0; i < w->count; i++)
+        ok = send_file(w, w->words[i], method, done) && ok;
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static int do_check(struct work *w) {
+    return w->data && w->institution ? each_file(w, "plugin.check", "loads, and its tests pass") : do_test(w);
+}
+
+static int do_push(struct work *w) {
+    return each_file(w, "plugin.deploy", "in force");
+}
+
+static int do_list(struct work *w) {
+    struct hm_buf result = {0};
+    struct hm_json root, list, item;
+    if (!hm_words_count("plugin", w->count, 0, 0) || !need_client(w)) return HM_EXIT_USAGE;
+    bool ok = ask(w, "plugin.list", (struct hm_str){0}, &result, &root);
+    if (ok && hm_json_get(root, "items", &list)) {
+        struct hm_json_iter it = hm_json_iter(list);
+        while (hm_json_next(&it, NULL, &item)) {
+            char kind[65] = "", id[65] = "", layer[65] = "", version[65] = "";
+            hm_json_get_text(item, "kind", kind, sizeof kind);
+            hm_json_get_text(item, "id", id, sizeof id);
+            hm_json_get_text(item, "layer", layer, sizeof layer);
+            hm_json_get_text(item, "version", version, sizeof version);
+            printf("%-14s %-26s %-12s %s\n", kind, id, layer, version);
+        }
+    }
+    if (ok && hm_json_get(root, "refused", &list)) {
+        printf("What was refused when the plugins were loaded last:\n%.*s\n", (int)list.raw.len,
+               list.raw.ptr);
+    }
+    hm_buf_free(&result);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+// The source of a plugin, of a version of it or (version NULL) of the one in force, appended to out.
+static bool get_source(struct work *w, const struct name *name, const char *version, struct hm_buf *out) {
+    struct hm_buf params = {0}, result = {0};
+    struct hm_json root, value;
+    put_name(&params, name);
+    if (version) hm_json_member_str(&params, "version", hm_str_of(version));
+    hm_buf_char(&params, '}');
+    bool ok = ask(w, "plugin.get", hm_buf_view(&params), &result, &root);
+    if (ok && hm_json_get(root, "items", &value)) { // a worker answers with a list
+        struct hm_json_iter it = hm_json_iter(value);
+        if (hm_json_next(&it, NULL, &value)) root = value;
+    }
+    if (ok && (!hm_json_get(root, "source", &value) || !hm_json_string(value, out))) {
+        hm_complain(HM_EXIT_FAILED, "plugin", "there is no source of %s %s", name->kind->name, name->id);
+        ok = false;
+    }
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    return ok;
+}
+
+static int do_get(struct work *w) {
+    struct name name;
+    struct hm_buf source = {0};
+    int used;
+    if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
+    bool ok = get_source(w, &name, w->count > used ? w->words[used] : NULL, &source);
+    if (ok) fwrite(source.data, 1, source.len, stdout);
+    hm_buf_free(&source);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static bool get_history(struct work *w, const struct name *name, struct hm_buf *result,
+                        struct hm_json *items) {
+    struct hm_buf params = {0};
+    struct hm_json root;
+    put_name(&params, name);
+    hm_buf_char(&params, '}');
+    bool ok =
+        ask(w, "plugin.history", hm_buf_view(&params), result, &root) && hm_json_get(root, "items", items);
+    hm_buf_free(&params);
+    return ok;
+}
+
+static int do_history(struct work *w) {
+    struct name name;
+    struct hm_buf result = {0};
+    struct hm_json items, item, value;
+    int used;
+    if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
+    bool ok = get_history(w, &name, &result, &items);
+    if (ok && !hm_json_count(items))
+        printf("%s %s is as shipped: nobody has pushed another here.\n", name.kind->name, name.id);
+    struct hm_json_iter it = hm_json_iter(ok ? items : (struct hm_json){0});
+    while (hm_json_next(&it, NULL, &item)) {
+        char version[65] = "", by[140] = "", when[32] = "";
+        struct hm_buf note = {0};
+        int64_t ms = 0;
+        bool active = false;
+        struct tm utc;
+        hm_json_get_text(item, "version", version, sizeof version);
+        hm_json_get_text(item, "by", by, sizeof by);
+        if (hm_json_get(item, "time", &value)) hm_json_int(value, &ms);
+        if (hm_json_get(item, "active", &value)) hm_json_bool(value, &active);
+        if (hm_json_get(item, "note", &value)) hm_json_string(value, &note);
+        time_t seconds = (time_t)(ms / 1000);
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", gmtime_r(&seconds, &utc));
+        printf("%c %s  %s  %s  %s\n", active ? '*' : ' ', version, when, by[0] ? by : "-",
+               note.len ? note.data : "");
+        hm_buf_free(&note);
+    }
+    hm_buf_free(&result);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+// The newest version that is not the one in force.
+static bool version_before(struct work *w, const struct name *name, char out[65]) {
+    struct hm_buf result = {0};
+    struct hm_json items, item, value;
+    out[0] = '\0';
+    if (get_history(w, name, &result, &items)) {
+        struct hm_json_iter it = hm_json_iter(items);
+        bool active = false;
+        while (!out[0] && hm_json_next(&it, NULL, &item)) {
+            bool passed = active;
+            if (hm_json_get(item, "active", &value) && !active) hm_json_bool(value, &active);
+            if (passed) hm_json_get_text(item, "version", out, 65);
+        }
+        if (!out[0])
+            hm_complain(HM_EXIT_FAILED, "plugin", "%s %s has no version before the one in force",
+                        name->kind->name, name->id);
+    }
+    hm_buf_free(&result);
+    return out[0] != '\0';
+}
+
+// diff KIND ID: the version before against the one in force. diff KIND ID FILE: in force against the file.
+// diff KIND ID VERSION [VERSION]: against the one in force, or each other.
+static int do_diff(struct work *w) {
+    struct name name;
+    struct hm_buf old_text = {0}, new_text = {0};
+    struct hm_error err = {0};
+    char before[65];
+    int used, result = 2;
+    if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
+    const char *first = w->count > used ? w->words[used] : NULL;
+    const char *second = w->count > used + 1 ? w->words[used + 1] : NULL;
+    bool file = first && strchr(first, '.') && !second;
+    const char *old_version = file ? NULL : first;
+    if (!first && version_before(w, &name, before)) old_version = before;
+    bool ok = (first || old_version) && get_source(w, &name, old_version, &old_text);
+    if (ok && file && !hm_read_file(first, SOURCE_MAX, &new_text, &err)) {
+        fail_with(&err);
+        ok = false;
+    }
+    ok = ok && (file || get_source(w, &name, second, &new_text));
+    if (ok)
+        result = hm_plugin_diff(old_version ? old_version : "in force", hm_buf_view(&old_text),
+                                file     ? first
+                                : second ? second
+                                         : "in force",
+                                hm_buf_view(&new_text));
+    hm_buf_free(&old_text);
+    hm_buf_free(&new_text);
+    return result <= 1 ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static int do_rollback(struct work *w) {
+    struct name name;
+    struct hm_buf params = {0}, result = {0};
+    struct hm_json root;
+    int used;
+    if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
+    put_name(&params, &name);
+    if (w->count > used) hm_json_member_str(&params, "version", hm_str_of(w->words[used]));
+    hm_buf_char(&params, '}');
+    bool ok = ask(w, "plugin.rollback", hm_buf_view(&params), &result, &root);
+    if (ok) {
+        char version[65] = "";
+        hm_json_get_text(root, "version", version, sizeof version);
+        printf("%s %s: %s%s\n", name.kind->name, name.id,
+               version[0] ? "back to version " : "back to the shipped one", version);
+    }
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static int not_here(struct work *w) {
+    (void)w;
+    return hm_complain(HM_EXIT_USAGE, "plugin",
+                       "try and log are not in this version; `test` and `check` try a plugin, and the "
+                       "server's log has what plugins say (\"event\":\"plugin.log\")");
+}
+
+static const struct action {
+    const char *name;
+    int (*fn)(struct work *w);
+} actions[] = {
+    {"new", do_new},           {"check", do_check}, {"test", do_test},       {"push", do_push},
+    {"list", do_list},         {"get", do_get},     {"history", do_history}, {"diff", do_diff},
+    {"rollback", do_rollback}, {"try", not_here},   {"log", not_here},
+};
+
+int hm_cmd_plugin(int argc, char **argv) {
+    struct work w = {0};
+    const struct hm_option options[] = {
+        {"--data", &w.data, NULL, false},       {"--institution", &w.institution, NULL, false},
+        {"--note", &w.note, NULL, false},       {"--to", &w.to, NULL, false},
+        {"--plugins", &w.plugins, NULL, false}, {0},
+    };
+    int count;
+    char **words;
+    if (!hm_options(argc, argv, options, false, &count, &words)) return HM_EXIT_USAGE;
+    const struct action *action = NULL, *near = NULL;
+    for (size_t i = 0; count && i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(actions[i].name, words[0]) == 0) action = &actions[i];
+        if (!near && hm_word_near(words[0], actions[i].name)) near = &actions[i];
+    }
+    if (!action)
+        return hm_complain(HM_EXIT_USAGE, argv[0], "%s%s%s (see hamroh plugin --help)",
+                           count ? "there is no such action" : "say what to do: new, check, test, push, …",
+                           near ? "; did you mean " : "", near ? near->name : "");
+    w.count = count - 1;
+    w.words = words + 1;
+    int code = action->fn(&w);
+    hm_client_close(w.client);
+    return code;
+}

@@ -1,0 +1,17 @@
+// The parts of `hamroh plugin`.
+#pragma once
+#include "base/buf.h"
+#include "base/error.h"
+
+struct hm_plugin_kind {
+    const char *name, *folder,
+        *sample; // "matcher", "matchers"; sample: a plugin named @ID@ that passes its tests
+};
+const struct hm_plugin_kind *hm_plugin_kind(const char *word); // singular or plural; NULL when there is none
+void hm_plugin_kinds_print(void);                              // their names, to stderr
+// Makes FOLDER/KIND/NAME.lua under dir. The path is appended to path.
+bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const char *dir, struct hm_buf *path,
+                   struct hm_error *err);
+// Shows `diff -u` of two texts under their names. 0: alike, 1: not, 2: it could not be shown.
+int hm_plugin_diff(const char *old_name, struct hm_str old_text, const char *new_name,
+                   struct hm_str new_text);

@@ -1,0 +1,194 @@
+// `hamroh plugin new`: samples that load and pass their test, one a kind, each short enough to be read whole;
+// and the differences of two versions, which diff(1) shows better than we would.
+#include "base/id.h"
+#include "cmd/plugin.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TITLE "  title = { en = \"@ID@\", uz = \"@ID@\", [\"uz-Cyrl\"] = \"@ID@\", ru = \"@ID@\" },\n"
+
+static const struct hm_plugin_kind kinds[] = {
+    {"service", "services",
+     "-- What this service is for.\n"
+     "return service {\n"
+     "  id = \"@ID@\",\n" TITLE "  records = {\n"
+     "    [\"@ID@_note\"] = {\n"
+     "      key = \"uuid\",\n"
+     "      fields = { person = ref \"person\" { required = true }, text = text { required = true, "
+     "max_length = 1000 } },\n"
+     "      indexes = { by_person = { fields = { \"person\" } } },\n"
+     "    },\n"
+     "  },\n"
+     "  methods = {\n"
+     "    [\"@ID@.add\"] = {\n"
+     "      summary = \"Keeps a note of one's own\",\n"
+     "      access = \"signed_in\", writes = true,\n"
+     "      params = { text = text { required = true, max_length = 1000 } },\n"
+     "      run = function(ctx, p)\n"
+     "        local data = { person = ctx.person, text = p.text }\n"
+     "        return store.put(\"@ID@_note\", { data = data, audience = { \"person:\" .. ctx.person } })\n"
+     "      end,\n"
+     "    },\n"
+     "  },\n"
+     "  tests = {\n"
+     "    [\"a note is seen by its writer only\"] = function(t)\n"
+     "      local note = t:call(\"@ID@.add\", { text = \"hello\" }, { person = \"p1\", roles = { \"student\" "
+     "} })\n"
+     "      t:equal(note.data.text, \"hello\")\n"
+     "      t:equal(note.audience, { \"person:p1\" })\n"
+     "    end,\n"
+     "  },\n"
+     "}\n"},
+    {"matcher", "matchers",
+     "-- Who is brought together with whom, and why. The points of `prefer` are 10,000 in all.\n"
+     "return matcher {\n"
+     "  id = \"@ID@\",\n" TITLE "  form = \"successful-unsuccessful\",\n"
+     "  mentor = { where = { status = \"active\", year = at_least(2) }, capacity = \"mentoring.capacity\" "
+     "},\n"
+     "  mentee = { where = { status = \"active\", year = 1 } },\n"
+     "  must = { share \"languages\" },\n"
+     "  prefer = {\n"
+     "    complement(\"strengths\", \"needs\", { points = 6000 }),\n"
+     "    shared(\"interests\", { points = 2500, full_at = 3 }),\n"
+     "    equal(\"faculty\", { points = 1500 }),\n"
+     "  },\n"
+     "  tests = {\n"
+     "    [\"people without a common language are never a pair\"] = function(t)\n"
+     "      t:never_pairs {\n"
+     "        mentor = { status = \"active\", year = 3, languages = { \"uz\" }, mentoring = { capacity = 1 } "
+     "},\n"
+     "        mentee = { status = \"active\", year = 1, languages = { \"ru\" } },\n"
+     "      }\n"
+     "    end,\n"
+     "  },\n"
+     "}\n"},
+    {"activity", "activities",
+     "-- Something that people do together: its own fields, stages and results.\n"
+     "return activity {\n"
+     "  id = \"@ID@\",\n" TITLE "  icon = \"star\",\n"
+     "  fields = { place = text { required = true, max = 200 }, seats = integer { min = 1, max = 500, "
+     "default = 20 } },\n"
+     "  stages = { \"announced\", \"held\", \"closed\" },\n"
+     "  roles = { participant = {}, organiser = { sees = \"all\" } },\n"
+     "  outcome = function(_, _, entries) return { people = #entries } end,\n"
+     "  tests = {\n"
+     "    [\"the outcome counts who took part\"] = function(t)\n"
+     "      t:equal(plugins.get(\"activity\", \"@ID@\").outcome(t.ctx, {}, { {}, {} }).people, 2)\n"
+     "    end,\n"
+     "  },\n"
+     "}\n"},
+    {"questionnaire", "questionnaires",
+     "-- What is asked, how it is scored, and what the answers mean.\n"
+     "local function four(text) return { en = text, uz = text, [\"uz-Cyrl\"] = text, ru = text } end\n\n"
+     "return questionnaire {\n"
+     "  id = \"@ID@\",\n" TITLE
+     "  source = \"Own items; say here where an instrument is from and its licence.\",\n"
+     "  audience = { \"self\", \"role:coordinator\" },\n"
+     "  minutes = 1,\n"
+     "  items = {\n"
+     "    likert { \"q1\", four \"I know whom to ask.\", scale = agree5, key = \"help\" },\n"
+     "    likert { \"q2\", four \"I feel lost here.\", scale = agree5, key = \"help\", reverse = true },\n"
+     "  },\n"
+     "  scales = { help = mean { min_answered = 0.5 } },\n"
+     "  bands = { help = { { \"low\", below = 3 }, { \"good\" } } },\n"
+     "  tests = {\n"
+     "    [\"a reversed item counts the other way\"] = scored { answers = { q1 = 5, q2 = 1 }, gives = { help "
+     "= 5 } },\n"
+     "  },\n"
+     "}\n"},
+    {"report", "reports",
+     "-- Figures with what they mean in words.\n"
+     "return report {\n"
+     "  id = \"@ID@\",\n" TITLE "  params = { programme = ref \"programme\" },\n"
+     "  run = function(_, p)\n"
+     "    return { programme = p.programme, pairs = store.count(\"pair\", {}) }\n"
+     "  end,\n"
+     "  tests = {\n"
+     "    [\"an empty institution has no pairs\"] = function(t)\n"
+     "      t:equal(plugins.get(\"report\", \"@ID@\").run(t.ctx, {}).pairs, 0)\n"
+     "    end,\n"
+     "  },\n"
+     "}\n"},
+};
+
+const struct hm_plugin_kind *hm_plugin_kind(const char *word) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(word, kinds[i].name) == 0 || strcmp(word, kinds[i].folder) == 0) return &kinds[i];
+    return NULL;
+}
+
+void hm_plugin_kinds_print(void) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        fprintf(stderr, "%s%s", i ? ", " : "", kinds[i].name);
+}
+
+bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const char *dir, struct hm_buf *path,
+                   struct hm_error *err) {
+    struct hm_buf text = {0};
+    bool ok = false;
+    if (!hm_name_valid(hm_str_of(name)))
+        return hm_fail(err, HM_PARAMS, "%s: a name begins with a letter and holds a-z, 0-9, _ . - only",
+                       name);
+    hm_buf_printf(path, "%s/%s", dir, kind->folder);
+    if (mkdir(path->data, 0755) != 0 && errno != EEXIST) {
+        hm_fail(err, HM_UNAVAILABLE, "%s: %s", path->data, strerror(errno));
+        goto out;
+    }
+    hm_buf_printf(path, "/%s.lua", name);
+    if (access(path->data, F_OK) == 0) {
+        hm_fail(err, HM_CONFLICT, "%s is there already", path->data);
+        goto out;
+    }
+    for (const char *at = kind->sample; *at;) {
+        const char *mark = strstr(at, "@ID@");
+        hm_buf_add(&text, at, mark ? (size_t)(mark - at) : strlen(at));
+        if (!mark) break;
+        hm_buf_text(&text, name);
+        at = mark + 4;
+    }
+    ok = hm_write_file(path->data, hm_buf_view(&text), 0644, err);
+out:
+    hm_buf_free(&text);
+    return ok;
+}
+
+// ---- differences
+// ------------------------------------------------------------------------------------------------------
+
+static int text_fd(struct hm_str text) {
+    int fd = memfd_create("plugin", 0); // the child reads it by its number
+    while (fd >= 0 && text.len) {
+        ssize_t n = write(fd, text.ptr, text.len);
+        if (n <= 0) {
+            close(fd);
+            return -1;
+        }
+        text.ptr += n;
+        text.len -= (size_t)n;
+    }
+    return fd;
+}
+
+int hm_plugin_diff(const char *old_name, struct hm_str old_text, const char *new_name,
+                   struct hm_str new_text) {
+    char old_path[40], new_path[40];
+    int status = 0, result = 2;
+    int old_fd = text_fd(old_text), new_fd = text_fd(new_text);
+    snprintf(old_path, sizeof old_path, "/proc/self/fd/%d", old_fd);
+    snprintf(new_path, sizeof new_path, "/proc/self/fd/%d", new_fd);
+    fflush(stdout);
+    pid_t pid = old_fd >= 0 && new_fd >= 0 ? fork() : -1;
+    if (pid == 0) {
+        execlp("diff", "diff", "-u", "--label", old_name, "--label", new_name, old_path, new_path,
+               (char *)NULL);
+        _exit(2);
+    }
+    if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status)) result = WEXITSTATUS(status);
+    if (old_fd >= 0) close(old_fd);
+    if (new_fd >= 0) close(new_fd);
+    return result;
+}

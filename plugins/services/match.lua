@@ -1,0 +1,423 @@
+-- From a rule to pairs: a run makes a proposal, a coordinator looks at it, changes it and approves it. Nothing is a pair before that.
+local clocks = require "lib.clocks"
+local pairing = require "lib.pairing"
+local people = require "lib.people"
+local rules = require "lib.rules"
+
+local APPROVE_AT_ONCE = 1000 -- pairs that one call makes; more are left for the next
+
+local texts = {
+  decided = {
+    en = "This proposal has been decided already.", uz = "Bu taklif boʻyicha qaror qabul qilingan.",
+    ["uz-Cyrl"] = "Бу таклиф бўйича қарор қабул қилинган.", ru = "По этому предложению решение уже принято.",
+  },
+  full = {
+    en = "All places of this mentor are taken in the proposal.", uz = "Taklifda bu mentorning hamma oʻrinlari band.",
+    ["uz-Cyrl"] = "Таклифда бу менторнинг ҳамма ўринлари банд.", ru = "В предложении все места этого наставника заняты.",
+  },
+  apart = {
+    en = "These two cannot be put together.", uz = "Bu ikkisini birga qoʻyib boʻlmaydi.",
+    ["uz-Cyrl"] = "Бу иккисини бирга қўйиб бўлмайди.", ru = "Этих двоих соединить нельзя.",
+  },
+}
+local function refuse(ctx, reason) ctx:refuse(reason, { text = texts[reason] }) end
+
+local function rule_of(ctx, id, weights)
+  local rule = plugins.get("matcher", id)
+  if not rule then ctx:not_found() end
+  local weighted, unknown = rules.weighted(rule, weights)
+  if not weighted then ctx:invalid("options.weights." .. unknown, "the rule has no such criterion") end
+  return weighted
+end
+
+local function draft_of(ctx, id)
+  local proposal = store.get("proposal", id)
+  if not proposal then ctx:not_found() end
+  if proposal.data.state ~= "draft" then refuse(ctx, "decided") end
+  return proposal
+end
+
+local audience = { "role:coordinator", "role:administrator" }
+
+-- ---- who takes part ---------------------------------------------------------------------------------------------------------------
+
+-- Mentors with free places, and mentees who have no mentor in this programme, as the rule asks for them.
+local function candidates(rule, programme)
+  local mentors, mentees, taken = {}, {}, {}
+  local held = {}
+  for _, state in ipairs { "active", "requested" } do
+    for pair in store.each("pair", { index = "by_state", equals = { state } }) do
+      held[pair.data.mentor] = (held[pair.data.mentor] or 0) + 1
+      if pair.data.programme == programme then taken[pair.data.mentee] = true end
+    end
+  end
+  for person in store.each("person", { index = "by_kind", equals = { "student" } }) do
+    local data = person.data
+    local free = people.capacity(data) - (held[person.id] or 0)
+    if free > 0 and rules.meets(rule.mentor.where, data) then
+      mentors[#mentors + 1] = { id = person.id, data = data, free = free }
+    end
+    if not taken[person.id] and data.status ~= "left" and rules.meets(rule.mentee.where, data) then
+      mentees[#mentees + 1] = { id = person.id, data = data }
+    end
+  end
+  return mentees, mentors
+end
+
+local function explain(rule, mentee, mentor)
+  local judged = pairing.judge(rule, mentee, mentor)
+  local reasons = {}
+  for i, one in ipairs(rule.prefer) do
+    local points = judged.parts[i] or 0
+    if points > 0 then reasons[#reasons + 1] = rules.reason(one, points, mentee.data, mentor.data) end
+  end
+  table.sort(reasons, function(a, b)
+    if a.points ~= b.points then return a.points > b.points end
+    return a.args.name < b.args.name
+  end)
+  return store.array(reasons), judged
+end
+
+local function summarise(points)
+  table.sort(points)
+  if #points == 0 then return 0, 0 end
+  return points[1], points[(#points + 1) // 2]
+end
+
+-- ---- a run ---------------------------------------------------------------------------------------------------------------------------
+
+local function run(ctx, p)
+  if not store.get("programme", p.programme) then ctx:not_found() end
+  local rule = rule_of(ctx, p.rule, p.options and p.options.weights)
+  ctx:progress(0.05)
+  local mentees, mentors = candidates(rule, p.programme)
+  ctx:progress(0.2)
+  local solved = pairing.solve(rule, mentees, mentors)
+  ctx:progress(0.9)
+  -- Only ids and points go on to the second part; the sentences are made there.
+  local plan = { pairs = {}, unmatched = {}, mentees = #mentees, mentors = #mentors, seats = 0 }
+  for _, mentor in ipairs(mentors) do plan.seats = plan.seats + mentor.free end
+  for i, one in ipairs(solved.pairs) do plan.pairs[i] = { mentees[one.mentee].id, mentors[one.mentor].id, one.points } end
+  for i, one in ipairs(solved.unmatched) do plan.unmatched[i] = { mentees[one.mentee].id, one.why, one.fits } end
+  store.array(plan.pairs)
+  store.array(plan.unmatched)
+  return plan
+end
+
+local function keep(ctx, p, plan)
+  local rule = rule_of(ctx, p.rule, p.options and p.options.weights)
+  local id, points, unmatched = ctx:uuid(), {}, {}
+  for i, one in ipairs(plan.unmatched) do
+    local person = store.get("person", one[1])
+    unmatched[i] = { mentee = one[1], name = person and person.data.name or "", why = rules.why(one[2], { fits = one[3] }) }
+  end
+  for i, one in ipairs(plan.pairs) do
+    local mentee, mentor = store.get("person", one[1]), store.get("person", one[2])
+    if mentee and mentor then
+      local reasons = explain(rule, mentee, mentor)
+      points[#points + 1] = one[3]
+      store.put("proposal_pair", {
+        data = { proposal = id, mentee = mentee.id, mentor = mentor.id, mentee_name = mentee.data.name, mentor_name = mentor.data.name,
+          points = one[3], reasons = reasons, locked = false, source = "rule" },
+        audience = audience,
+      })
+    end
+    if i % 500 == 0 then ctx:progress(0.9 + 0.1 * i / #plan.pairs) end
+  end
+  local worst, median = summarise(points)
+  store.put("proposal", {
+    id = id,
+    data = { programme = p.programme, rule = rule.id, rule_version = rule.version, state = "draft", matched = #points,
+      unmatched = store.array(unmatched), options = p.options or {}, made = ctx.now,
+      summary = { mentees = plan.mentees, mentors = plan.mentors, seats = plan.seats, matched = #points, worst = worst, median = median } },
+    audience = audience,
+  })
+  return { proposal = id, matched = #points, unmatched = #unmatched, mentees = plan.mentees, mentors = plan.mentors, seats = plan.seats,
+    worst = worst, median = median }
+end
+
+-- ---- looking and changing ---------------------------------------------------------------------------------------------------------------
+
+local function pair_in(proposal, mentee)
+  return store.first("proposal_pair", { index = "by_mentee", equals = { proposal, mentee } })
+end
+
+-- Numbers of a proposal after a change by hand.
+local function recount(proposal)
+  local points = {}
+  for pair in store.each("proposal_pair", { index = "by_proposal", equals = { proposal.id } }) do points[#points + 1] = pair.data.points end
+  local summary = proposal.data.summary
+  summary.matched = #points
+  summary.worst, summary.median = summarise(points)
+  return store.patch("proposal", proposal.id, { matched = #points, summary = summary, unmatched = proposal.data.unmatched })
+end
+
+-- Places that a mentor still has in this proposal, beside the pairs they have already.
+local function left_in(proposal, mentor)
+  return people.free_places(store, mentor)
+    - store.count("proposal_pair", { index = "by_mentor", equals = { proposal.id, mentor.id } })
+end
+
+local function change(ctx, p)
+  local proposal = draft_of(ctx, p.proposal)
+  local current = pair_in(proposal.id, p.mentee)
+  local unmatched = {}
+  for _, one in ipairs(proposal.data.unmatched) do
+    if one.mentee ~= p.mentee then unmatched[#unmatched + 1] = one end
+  end
+  proposal.data.unmatched = store.array(unmatched)
+
+  if not p.mentor and p.locked ~= nil then -- only pinned, or let go
+    if not current then ctx:not_found() end
+    return { pair = store.patch("proposal_pair", current.id, { locked = p.locked }) }
+  end
+  local mentee = store.get("person", p.mentee)
+  if not mentee then ctx:not_found() end
+  if current and current.data.mentor == p.mentor then return { pair = current, proposal = proposal } end
+  if current then store.delete("proposal_pair", current.id) end
+  if not p.mentor then
+    unmatched[#unmatched + 1] = { mentee = mentee.id, name = mentee.data.name, why = rules.why("removed") }
+    return { proposal = recount(proposal) }
+  end
+
+  local mentor = store.get("person", p.mentor)
+  if not mentor then ctx:not_found() end
+  if mentor.id == mentee.id or people.apart(mentor, mentee) then refuse(ctx, "apart") end
+  if left_in(proposal, mentor) <= 0 then refuse(ctx, "full") end
+  local rule = rule_of(ctx, proposal.data.rule, proposal.data.options.weights)
+  local reasons, judged = explain(rule, mentee, mentor)
+  reasons[#reasons + 1] = rules.by_hand()
+  local made = store.put("proposal_pair", {
+    data = { proposal = proposal.id, mentee = mentee.id, mentor = mentor.id, mentee_name = mentee.data.name,
+      mentor_name = mentor.data.name, points = judged.points, reasons = reasons, locked = p.locked or false, source = "hand" },
+    audience = audience,
+  })
+  return { pair = made, proposal = recount(proposal), objection = not judged.may and rules.why(judged.why) or nil }
+end
+
+local function approve(ctx, p)
+  local proposal = draft_of(ctx, p.proposal)
+  local starts = p.starts or ctx.now
+  local free, made, left, dropped = {}, 0, 0, {}
+  for one in store.each("proposal_pair", { index = "by_proposal", equals = { proposal.id } }) do
+    local data = one.data
+    if made == APPROVE_AT_ONCE then
+      left = left + 1
+    else
+      local mentor = store.get("person", data.mentor)
+      free[data.mentor] = free[data.mentor] or (mentor and people.free_places(store, mentor) or 0)
+      local has = store.first("pair", { index = "by_proposal", equals = { proposal.id, data.mentee } })
+      if not has and free[data.mentor] > 0 then
+        free[data.mentor] = free[data.mentor] - 1
+        local id = ctx:uuid()
+        store.put("pair", {
+          id = id,
+          data = { programme = proposal.data.programme, mentor = data.mentor, mentee = data.mentee, mentor_name = data.mentor_name,
+            mentee_name = data.mentee_name, state = "active", rule = proposal.data.rule, proposal = proposal.id, points = data.points,
+            reasons = data.reasons, starts = starts, due = starts + clocks.first_meeting },
+          members = { "person:" .. data.mentor, "person:" .. data.mentee },
+          audience = { "pair:" .. id, "role:coordinator", "role:administrator" },
+        })
+        made = made + 1
+      elseif not has then -- the mentor's places were given away in the meantime
+        dropped[#dropped + 1] = { mentee = data.mentee, name = data.mentee_name, why = rules.why("full", { fits = 1 }) }
+      end
+    end
+  end
+  if left == 0 then
+    local unmatched = proposal.data.unmatched
+    for _, one in ipairs(dropped) do unmatched[#unmatched + 1] = one end
+    store.patch("proposal", proposal.id, { state = "approved", unmatched = unmatched })
+  end
+  return { pairs = made, dropped = store.array(dropped), left = left }
+end
+
+local function discard(ctx, p)
+  local proposal = draft_of(ctx, p.proposal)
+  return store.patch("proposal", proposal.id, { state = "discarded" })
+end
+
+local function best_for(ctx, p)
+  local proposal = store.get("proposal", p.proposal)
+  if not proposal then ctx:not_found() end
+  local mentee = store.get("person", p.mentee)
+  if not mentee then ctx:not_found() end
+  local rule = rule_of(ctx, proposal.data.rule, proposal.data.options.weights)
+  local _, mentors = candidates(rule, proposal.data.programme)
+  local found = {}
+  for _, mentor in ipairs(mentors) do
+    local judged = pairing.judge(rule, mentee, mentor)
+    if judged.may then found[#found + 1] = { mentor = mentor, points = judged.points } end
+  end
+  table.sort(found, function(a, b)
+    if a.points ~= b.points then return a.points > b.points end
+    return a.mentor.id < b.mentor.id
+  end)
+  local items = {}
+  for i = 1, math.min(5, #found) do
+    local mentor = found[i].mentor
+    items[i] = { mentor = mentor.id, name = mentor.data.name, points = found[i].points, reasons = explain(rule, mentee, mentor),
+      free = math.max(0, mentor.free - store.count("proposal_pair", { index = "by_mentor", equals = { proposal.id, mentor.id } })) }
+  end
+  return { items = store.array(items), fits = #found }
+end
+
+local function list_rules()
+  local items = {}
+  for _, rule in ipairs(plugins.all "matcher") do
+    items[#items + 1] = { id = rule.id, title = rule.title, form = rule.form, version = rule.version,
+      criteria = store.array(rules.criteria(rule)) }
+  end
+  return { items = store.array(items) }
+end
+
+local proposal_param = ref "proposal" { required = true }
+local mentee_param = ref "person" { required = true }
+local staff = { "coordinator", "administrator" }
+
+-- For the tests: one strong mentor with one place, and two who need help; the first shares more with the mentor.
+local function sample(t)
+  local function person(id, data)
+    data.name, data.name_folded, data.kind, data.status, data.languages = id, id, "student", "active", { "uz" }
+    store.put("person", { id = id, data = data })
+  end
+  person("mentor", { year = 3, gpa = 4.5, strengths = { "calculus" }, interests = { "chess" }, mentoring = { capacity = 1 } })
+  person("anora", { year = 1, gpa = 2.0, needs = { "calculus" }, interests = { "chess" } })
+  person("bobur", { year = 1, gpa = 2.0, needs = { "notes" } })
+  store.put("programme", { id = "p", data = { title = "Kuz", term = "2026", starts = t.ctx.now, ends = t.ctx.now + 1, state = "active" } })
+  return { person = "k", roles = { "coordinator" } }
+end
+local function proposed(t, who)
+  return t:call("match.run", { programme = "p", rule = "successful-unsuccessful" }, who)
+end
+
+return service {
+  id = "match",
+  title = { en = "Matching", uz = "Juftlik tanlash", ["uz-Cyrl"] = "Жуфтлик танлаш", ru = "Подбор пар" },
+  records = {
+    proposal = {
+      key = "uuid",
+      fields = {
+        programme = ref "programme" { required = true },
+        rule = text { required = true, max = 60 },
+        rule_version = text { required = true, max = 64 },
+        state = choice { values = { "draft", "approved", "discarded" }, required = true },
+        matched = integer { min = 0 },
+        unmatched = list { of = any {} },
+        summary = any {}, options = any {},
+        made = time { required = true },
+      },
+      indexes = { by_programme = { fields = { "programme" } }, by_state = { fields = { "state" } } },
+    },
+    proposal_pair = {
+      key = "uuid",
+      fields = {
+        proposal = proposal_param,
+        mentee = mentee_param,
+        mentor = ref "person" { required = true },
+        mentee_name = text {}, mentor_name = text {},
+        points = integer { required = true },
+        reasons = list { of = any {}, max = 30 },
+        locked = boolean {},
+        source = choice { values = { "rule", "hand" } },
+      },
+      indexes = {
+        by_proposal = { fields = { "proposal" } },
+        by_mentee = { fields = { "proposal", "mentee" } },
+        by_mentor = { fields = { "proposal", "mentor" } },
+      },
+    },
+  },
+  methods = {
+    ["match.rules"] = {
+      summary = "Rules for making pairs, with the points of their criteria",
+      access = staff, params = {}, run = list_rules,
+    },
+    ["match.run"] = {
+      summary = "Makes a proposal by a rule; a job. weights: other points by name of the criterion",
+      access = staff, writes = true, job = true,
+      params = {
+        programme = ref "programme" { required = true }, rule = text { required = true, max = 60 },
+        options = object { fields = { weights = map { of = integer { min = 0, max = 10000 } } } },
+      },
+      run = run, done = keep,
+    },
+    ["match.candidates"] = {
+      summary = "The five mentors who fit best with a mentee, with reasons and free places",
+      access = staff, params = { proposal = proposal_param, mentee = mentee_param }, run = best_for,
+    },
+    ["match.change"] = {
+      summary = "Gives a mentee another mentor, or none; locked pins a pair",
+      access = staff, writes = true,
+      params = { proposal = proposal_param, mentee = mentee_param, mentor = ref "person", locked = boolean {} }, run = change,
+    },
+    ["match.approve"] = {
+      summary = "Makes pairs of a proposal, at most 1,000 a call; left says how many wait for the next",
+      access = staff, writes = true, params = { proposal = proposal_param, starts = time {} }, run = approve,
+    },
+    ["match.discard"] = {
+      summary = "Puts a proposal aside",
+      access = staff, writes = true, params = { proposal = proposal_param }, run = discard,
+    },
+  },
+  tests = {
+    ["with one place the one who fits better gets it, and the other is told why not"] = function(t)
+      local out = proposed(t, sample(t))
+      t:equal(out.matched, 1)
+      local pair = store.first("proposal_pair", { index = "by_proposal", equals = { out.proposal } })
+      t:equal(pair.data.mentee, "anora")
+      t:ok(#pair.data.reasons > 0)
+      local sum = 0
+      for _, reason in ipairs(pair.data.reasons) do sum = sum + reason.points end
+      t:equal(sum, pair.data.points)
+      local unmatched = store.get("proposal", out.proposal).data.unmatched
+      t:equal(unmatched[1].mentee, "bobur")
+      t:equal(unmatched[1].why.key, "match.full")
+    end,
+    ["a run makes no pairs; approving does, and only once"] = function(t)
+      local who = sample(t)
+      local out = proposed(t, who)
+      t:equal(store.count("pair"), 0)
+      t:equal(t:call("match.approve", { proposal = out.proposal }, who).pairs, 1)
+      local pair = store.first("pair", { index = "by_mentor", equals = { "mentor", "active" } })
+      t:equal(pair.data.mentee_name, "anora")
+      t:equal(pair.members, { "person:mentor", "person:anora" })
+      t:fails(function() t:call("match.approve", { proposal = out.proposal }, who) end, "decided")
+    end,
+    ["a coordinator swaps by hand, but never beyond the places"] = function(t)
+      local who = sample(t)
+      local out = proposed(t, who)
+      t:fails(function() t:call("match.change", { proposal = out.proposal, mentee = "bobur", mentor = "mentor" }, who) end, "full")
+      t:call("match.change", { proposal = out.proposal, mentee = "anora" }, who)
+      t:equal(#store.get("proposal", out.proposal).data.unmatched, 2)
+      local changed = t:call("match.change", { proposal = out.proposal, mentee = "bobur", mentor = "mentor" }, who)
+      t:equal(changed.pair.data.source, "hand")
+      t:equal(#store.get("proposal", out.proposal).data.unmatched, 1)
+    end,
+    ["a place that was given away since the run is not given twice"] = function(t)
+      local who = sample(t)
+      local out = proposed(t, who)
+      t:call("pair.create_many", { pairs = { { mentor = "mentor", mentee = "bobur" } } }, who)
+      local approved = t:call("match.approve", { proposal = out.proposal }, who)
+      t:equal(approved.pairs, 0)
+      t:equal(approved.dropped[1].mentee, "anora")
+    end,
+    ["other weights need names that the rule has"] = function(t)
+      local who = sample(t)
+      t:fails(function()
+        t:call("match.run", { programme = "p", rule = "successful-unsuccessful", options = { weights = { luck = 1 } } }, who)
+      end, "luck")
+    end,
+    ["candidates come with reasons and free places"] = function(t)
+      local who = sample(t)
+      local out = proposed(t, who)
+      local found = t:call("match.candidates", { proposal = out.proposal, mentee = "bobur" }, who)
+      t:equal(found.items[1].mentor, "mentor")
+      t:equal(found.items[1].free, 0)
+    end,
+    ["a student runs no match"] = function(t)
+      sample(t)
+      t:fails(function() proposed(t, { person = "anora", roles = { "student" } }) end, "need")
+    end,
+  },
+}

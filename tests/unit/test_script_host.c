@@ -1,0 +1,313 @@
+// The host in this process, without a store: what plugins may call, the constructors, scoring, and the editor's annotations.
+#include "script/host.h"
+#include "script/kinds.h"
+#include "script/lua_json.h"
+#include <lauxlib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define S(text) hm_str_of(text)
+#define PLUGINS HAMROH_SOURCE_DIR "/plugins"
+
+static struct hm_host *host_new(void) {
+    struct hm_error err = {0};
+    struct hm_host *host = hm_alloc(sizeof *host);
+    host->zone_minutes = 300;
+    host->limits = (struct hm_limits){2000, 256u << 20, 4u << 20, 100};
+    snprintf(host->institution, sizeof host->institution, "school");
+    if (!hm_sandbox_start(&err)) fail_msg("%s", err.message);
+    if (!hm_sources_read_shipped(&host->sources, PLUGINS, &err)) fail_msg("%s", err.message);
+    for (size_t i = 0; i < host->sources.count;) { // the shared modules only
+        struct hm_source *s = &host->sources.list[i];
+        if (strcmp(s->kind, "lib") == 0) {
+            i++;
+            continue;
+        }
+        free(s->text);
+        memmove(s, s + 1, (host->sources.count - i - 1) * sizeof *s);
+        host->sources.count--;
+    }
+    return host;
+}
+
+static struct hm_host *host_with(const char *kind, const char *text) {
+    struct hm_host *host = host_new();
+    char file[80];
+    snprintf(file, sizeof file, "%s/x.lua", hm_kind_folder(kind));
+    hm_sources_add(&host->sources, kind, "", file, "shipped", S(text))->candidate = true;
+    return host;
+}
+
+static void tests_pass(const char *kind, const char *text) {
+    struct hm_host *host = host_with(kind, text);
+    if (!hm_host_load(host) || !hm_host_test(host, false, NULL, NULL)) fail_msg("%s", host->problems.data);
+    hm_host_free(host);
+}
+
+static void refused(const char *kind, const char *text, const char *says) {
+    struct hm_host *host = host_with(kind, text);
+    if (hm_host_load(host)) fail_msg("is taken: %s", text);
+    if (!strstr(host->problems.data, says)) fail_msg("\"%s\" is not in: %s", says, host->problems.data);
+    hm_host_free(host);
+}
+
+static void text_is_folded_picked_split_and_read(void **state) {
+    (void)state;
+    tests_pass("service",
+               "return service { id = 'x', tests = { ['text'] = function(t)\n"
+               "  t:equal(text.fold('  OʻKTAM   G’aniyev '), text.fold(\"o'ktam gʻaniyev\"))\n"
+               "  t:equal(text.trim(' \\u{a0}a b\\t\\n'), 'a b')\n"
+               "  t:equal(text.split('a;b;;c', ';'), { 'a', 'b', '', 'c' })\n"
+               "  t:equal(#text.split('', ';'), 0)\n"
+               "  t:equal(text.length('oʻzbek'), 6)\n"
+               "  t:equal(text.pick({ en = 'a', ru = 'b' }, 'ru'), 'b')\n"
+               "  t:equal(text.pick({ en = 'a', ru = 'b' }, 'uz'), 'b')\n"
+               "  t:equal(text.pick('plain', 'uz'), 'plain')\n"
+               "  t:equal(text.match_date('01.09.2026'), '2026-09-01')\n"
+               "  t:equal(text.match_date(' 1/9/2026 '), '2026-09-01')\n"
+               "  t:equal(text.match_date('2024-02-29'), '2024-02-29')\n"
+               "  for _, no in ipairs { '29.02.2023', '31.04.2026', '13.13.2026', 'x', '', '1.9.26' } do t:equal(text.match_date(no), nil, no) end\n"
+               "  local csv = text.csv('a;b\\n\"1;\\n\";2\\n')\n"
+               "  t:equal(csv.rows, { { line = 1, cells = { 'a', 'b' } }, { line = 2, cells = { '1;\\n', '2' } } })\n"
+               "  t:fails(function() text.csv('a,b\\n\"1') end, 'csv')\n"
+               "end } }");
+}
+
+static void slots_are_hours_that_both_have_free(void **state) {
+    (void)state;
+    // t.ctx.now is Tuesday 2026-09-01 09:00 there.
+    tests_pass("service",
+               "return service { id = 'x', tests = { ['calendar'] = function(t)\n"
+               "  local now = t.ctx.now\n"
+               "  t:equal(calendar.date(now), '2026-09-01')\n"
+               "  t:equal(calendar.local_time(now), { year = 2026, month = 9, day = 1, hour = 9, minute = 0, weekday = 2, hour_of_week = 33 })\n"
+               "  t:equal(calendar.at(2026, 9, 1, 9), now)\n"
+               "  t:equal(calendar.date(calendar.at(2024, 2, 29)), '2024-02-29')\n"
+               "  t:equal(calendar.date(-1), '1970-01-01')\n"
+               "  t:equal(calendar.overlap({ 1, 2, 3 }, { 2, 3, 4 }), 2)\n"
+               "  t:equal(calendar.weekend { 119, 120, 167 }, { 120, 167 })\n"
+               "  local h = 3600000\n"
+               "  local slots = calendar.slots { a = { 34, 35, 36, 130 }, b = { 34, 36, 130 }, from = now + 1, days = 7 }\n"
+               "  t:equal(slots, { { starts = now + h, minutes = 60, weekend = false }, { starts = now + 3 * h, minutes = 60, weekend = false },\n"
+               "    { starts = now + 97 * h, minutes = 60, weekend = true } })\n"
+               "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 14 }, 4)\n"
+               "  t:equal(#calendar.slots { a = { 34, 35 }, from = now, days = 7, minutes = 90 }, 1)\n"
+               "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 7, busy = { { now + h, now + 2 * h } } }, 1)\n"
+               "  t:equal(#calendar.slots { a = { 34 }, from = now, days = 7, busy = { { now, now + h }, { now + 2 * h, now + 3 * h } } }, 1)\n"
+               "  t:equal(#calendar.slots { a = { 167, 0 }, from = now, days = 7, minutes = 120 }, 1)\n"
+               "  t:fails(function() calendar.slots { a = { 168 }, from = now } end, 'hour of the week')\n"
+               "end } }");
+}
+
+static void a_test_gets_an_empty_store_and_may_be_anybody(void **state) {
+    (void)state;
+    tests_pass("service",
+               "return service { id = 'x', records = { club = { fields = { name = text { required = true } } } }, methods = {\n"
+               "  ['club.join'] = { access = 'signed_in', writes = true, params = { club = ref 'club' { required = true } }, run = function(ctx, p)\n"
+               "    local c = store.get('club', p.club) if not c then ctx:not_found() end\n"
+               "    return store.patch('club', c.id, {}, { members = { 'person:' .. ctx.person } }) end },\n"
+               "  ['club.say'] = { access = { 'student' }, run = function(ctx, p) ctx:require('club:' .. p.club) return ctx.person end },\n"
+               "}, tests = { ['a club'] = function(t)\n"
+               "  local c = store.put('club', { data = { name = 'Chess' } })\n"
+               "  local me = { person = 'a', roles = { 'student' } }\n"
+               "  t:fails(function() t:call('club.say', { club = c.id }, me) end, 'club:')\n"
+               "  t:call('club.join', { club = c.id }, me)\n"
+               "  t:equal(t:call('club.say', { club = c.id }, me), 'a')\n"
+               "  t:fails(function() t:call('club.join', { club = 'none' }, me) end, 'not found')\n"
+               "  t:fails(function() t:call('club.join', {}, me) end, 'required')\n"
+               "  for i = 1, 40 do t:fails(function() t:call('club.join', {}, me) end) end\n"
+               "  t:equal(store.count('club'), 1)\n"
+               "end, ['nothing is left of another test'] = function(t) t:equal(store.count('club'), 0) end } }");
+}
+
+static void declarations_say_what_is_wrong_with_them(void **state) {
+    (void)state;
+    static const char *const rows[][3] = {
+        {"service", "return service { id = 'X' }", "id: must be a name of small letters"},
+        {"service", "return service { id = 'x', metods = {} }", "metods: is not known here; did you mean 'methods'?"},
+        {"service", "return service { id = 'x', records = { r = {} } }", "records.r.fields: is missing"},
+        {"service", "return service { id = 'x', records = { r = { fields = { a = 1 } } } }", "records.r.fields.a: must be a shape"},
+        {"service", "return service { id = 'x', records = { r = { fields = { a = text { maxx = 1 } } } } }", "text: the option 'maxx' is not known"},
+        {"service", "return service { id = 'x', records = { r = { fields = { a = text {} }, sealed = { 'a' } } } }", "needs about"},
+        {"service", "return service { id = 'x', methods = { go = {} } }", "a method is named noun.verb"},
+        {"service", "return service { id = 'x', methods = { ['a.b'] = { access = 'public' } } }", "methods.a.b.run: must be a function"},
+        {"service", "return service { id = 'x', methods = { ['a.b'] = { access = { 'king' }, run = function() end } } }", "there is no role 'king'"},
+        {"service", "return service { id = 'x', on = { ['pair.made'] = function() end } }", "type.created"},
+        {"service", "return 1", "does not return a declaration"},
+        {"service", "return {}", "id: must be a name"},
+        {"service", "return service { id = 'x' } x = 1", "expected"},
+        {"service", "x = 1 return service { id = 'x' }", "'x' would be a global"},
+        {"service", "return activity { id = 'x' }", "the name 'activity' is not known here"},
+        {"activity", "return activity { id = 'x', title = { en = 'X' }, stages = {} }", "stages: must be a list of stages"},
+        {"matcher", "return matcher { id = 'x', title = { en = 'X' }, prefer = { equal('a', { points = 9000 }) } }", "9000 in all"},
+        {"matcher", "return matcher { id = 'x', title = { en = 'X' }, must = { 'languages' } }", "must[1]: must be a criterion"},
+        {"matcher", "return matcher { id = 'x', title = { en = 'X' }, prefer = { equal('a', { points = 10000.5 }) } }", "whole number"},
+        {"questionnaire", "return questionnaire { id = 'x', title = { en = 'X' }, source = 's', items = { likert { 'a', { en = 'A' }, scale = agree5, key = 'k' } } }",
+         "there is no scale 'k'"},
+        {"questionnaire", "return questionnaire { id = 'x', title = { en = 'X' }, source = 's', items = { likert { 'a', { en = 'A' }, scale = agree5 }, "
+         "likert { 'a', { en = 'A' }, scale = agree5 } } }", "comes twice"},
+        {"questionnaire", "return questionnaire { id = 'x', title = { en = 'X' }, items = {} }", "source: must say where"},
+        {"questionnaire", "return questionnaire { id = 'x', title = { en = 'X' }, source = 's', scales = { k = mean {} }, bands = { k = { { below = 3, 'a' }, "
+         "{ below = 2, 'b' } } }, items = { likert { 'a', { en = 'A' }, scale = agree5, key = 'k' } } }", "bands.k[2].below: must grow"},
+        {"report", "return report { id = 'x', title = { en = 'X' } }", "run: must be a function"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refused(rows[i][0], rows[i][1], rows[i][2]);
+}
+
+static void declarations_may_be_written_in_short(void **state) {
+    (void)state;
+    tests_pass("service",
+               "return service { id = 'x', records = { r = { fields = { a = text, b = list(text {}), c = choice { 'x', 'y', default = 'x' }, d = ref 'r',\n"
+               "  e = ref 'r' { required = true }, f = object { n = integer {} }, g = list { of = object { fields = { n = integer { default = 7 } } } } } } },\n"
+               "  tests = { ['in short'] = function(t)\n"
+               "    local r = store.put('r', { data = { a = 'A', b = {}, e = 'id', f = { n = 1 }, g = { {}, { n = 2 } } } })\n"
+               "    t:equal(r.data, { a = 'A', b = {}, c = 'x', e = 'id', f = { n = 1 }, g = { { n = 7 }, { n = 2 } } })\n"
+               "    t:fails(function() store.put('r', { data = { e = 'id', g = { { n = 'x' } } } }) end, 'r.g[0].n')\n"
+               "  end } }");
+}
+
+static void questionnaires_are_scored_as_published(void **state) {
+    (void)state;
+    tests_pass("questionnaire",
+               "return questionnaire { id = 'x', title = { en = 'X' }, source = 's', scales = { k = mean { min_answered = 0.6 }, s = sum {} },\n"
+               "  bands = { s = { { below = 3, 'low' }, { 'high' } } },\n"
+               "  items = { likert { 'a', { en = 'A' }, scale = agree5, key = 'k' }, likert { 'b', { en = 'B' }, scale = agree5, key = 'k', reverse = true },\n"
+               "    likert { 'c', { en = 'C' }, scale = frequency4, key = 's' }, yes_no { 'd', { en = 'D' }, key = 's' },\n"
+               "    choice_item { 'e', { en = 'E' }, options = { { 'p', { en = 'P' }, score = 2 }, { 'q', { en = 'Q' } } }, key = 's' }, number_item { 'f', { en = 'F' } } },\n"
+               "  show_if = { e = function(a) return a.d == 'yes' end },\n"
+               "  tests = { scored { answers = { a = 5, b = 1, c = 2, d = 'no' }, gives = { k = 5, s = 2 }, bands = { s = 'low' } },\n"
+               "    scored { answers = { a = 5, b = 5, c = 3, d = 'yes', e = 'p' }, gives = { k = 3, s = 6 }, bands = { s = 'high' } },\n"
+               "    function(t) local out = require('lib.scoring').score(t.plugin, { a = 5 }) t:equal(out.scores, {}) t:equal(out.scales.k.answered, 1) end } }");
+}
+
+// ---- the scoring cases that are shared between implementations ---------------------------------------------------------------------
+
+static const char scorer[] =
+    "return service { id = 'x', methods = { ['x.score'] = { access = 'public', run = function(ctx, p)\n"
+    "  local form = { items = {}, scales = {} }\n"
+    "  for i, it in ipairs(p.form.items) do\n"
+    "    form.items[i] = { type = 'likert', id = it.id, key = it.scale, reverse = it.reverse == 1, scale = { min = p.form.min, max = p.form.max } }\n"
+    "    form.scales[it.scale] = { method = p.form.score, min_answered = p.case.min_fraction }\n"
+    "  end\n"
+    "  local out, faults = require('lib.scoring').score(form, p.case.answers), {}\n"
+    "  for key, want in pairs(p.case.expected) do\n"
+    "    local got = out.scales[key]\n"
+    "    for name, value in pairs(want) do\n"
+    "      if type(value) == 'number' and math.abs((got[name] or 1e9) - value) > 1e-9 or type(value) == 'boolean' and got[name] ~= value then\n"
+    "        faults[#faults + 1] = key .. '.' .. name .. ' is ' .. tostring(got[name]) .. ', not ' .. tostring(value)\n"
+    "      end\n"
+    "    end\n"
+    "    if want.mean == nil and out.scores[key] then faults[#faults + 1] = key .. ' has a score' end\n"
+    "  end\n"
+    "  return table.concat(faults, '; ')\n"
+    "end } } }";
+
+static bool read_shared(const char *name, struct hm_buf *out) {
+    char path[600];
+    const char *dir = getenv("HAMROH_SHARED_DATA");
+    snprintf(path, sizeof path, "%s/%s", dir ? dir : HAMROH_SOURCE_DIR "/../shared/data", name);
+    return hm_read_file(path, 8u << 20, out, NULL);
+}
+
+static void shared_scoring_cases_hold(void **state) {
+    (void)state;
+    struct hm_buf cases_text = {0}, forms_text = {0}, params = {0};
+    struct hm_json all, forms, cases, item, form, name_value;
+    unsigned count = 0;
+    if (!read_shared("scoring_cases.json", &cases_text) || !read_shared("instruments.json", &forms_text)) {
+        print_message("no ../shared/data: skipped\n");
+        hm_buf_free(&cases_text);
+        skip();
+    }
+    assert_true(hm_json_parse(hm_buf_view(&cases_text), &all, NULL) && hm_json_get(all, "cases", &cases));
+    assert_true(hm_json_parse(hm_buf_view(&forms_text), &forms, NULL));
+    struct hm_host *host = host_with("service", scorer);
+    if (!hm_host_load(host)) fail_msg("%s", host->problems.data);
+    struct hm_json_iter it = hm_json_iter(cases);
+    while (hm_json_next(&it, NULL, &item)) {
+        char name[64];
+        assert_true(hm_json_get_text(item, "instrument", name, sizeof name));
+        assert_true(hm_json_get(item, "instrument", &name_value) && hm_json_get(forms, name, &form));
+        hm_buf_clear(&params);
+        hm_buf_printf(&params, "{\"form\":%.*s,\"case\":%.*s}", (int)form.raw.len, form.raw.ptr, (int)item.raw.len, item.raw.ptr);
+        struct hm_call_args args = {.method = S("x.score"), .params = hm_buf_view(&params), .limits = host->limits};
+        if (!hm_call_run(host, &args)) fail_msg("%s: %s", host->trouble.message, host->trouble.data.data);
+        if (strcmp(host->out.data, "\"\"") != 0) fail_msg("%.*s: %s", (int)item.raw.len, item.raw.ptr, host->out.data);
+        hm_call_end(host);
+        count++;
+    }
+    assert_true(count > 50);
+    hm_host_free(host);
+    hm_buf_free(&cases_text);
+    hm_buf_free(&forms_text);
+    hm_buf_free(&params);
+}
+
+// ---- what the editor knows ------------------------------------------------------------------------------------------------------------
+
+static void the_editors_annotations_are_those_of_this_host(void **state) {
+    (void)state;
+    char dir[] = "/tmp/hamroh-meta-XXXXXX", command[200];
+    struct hm_error err = {0};
+    assert_non_null(mkdtemp(dir));
+    if (!hm_meta_write(dir, &err)) fail_msg("%s", err.message);
+    snprintf(command, sizeof command, "diff -r -x README.md '%s' '" PLUGINS "/meta'", dir);
+    int different = system(command);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+    if (different) fail_msg("run: hamroh worker --meta plugins/meta");
+}
+
+// Every constructor in Lua has a row, and every row a constructor.
+static void constructors_are_those_that_are_described(void **state) {
+    (void)state;
+    struct hm_host *host = host_new();
+    if (!hm_host_load(host)) fail_msg("%s", host->problems.data);
+    lua_State *L = host->box.L;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_kinds);
+    for (size_t i = 0; hm_constructor_groups[i].kind; i++) {
+        const struct hm_constructors *g = &hm_constructor_groups[i];
+        unsigned rows = 0, made = 0;
+        assert_int_equal(lua_getfield(L, 1, g->kind), LUA_TTABLE);
+        for (const struct hm_lua_fn *f = g->rows; f->name; f++, rows++) {
+            if (lua_getfield(L, 2, f->name) == LUA_TNIL) fail_msg("%s: there is no %s", g->kind, f->name);
+            lua_pop(L, 1);
+        }
+        for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1))
+            made += lua_tostring(L, -2)[0] != '_';
+        if (rows != made) fail_msg("%s: %u rows, %u constructors", g->kind, rows, made);
+        lua_pop(L, 1);
+    }
+    hm_host_free(host);
+}
+
+static void signatures_can_be_taken_apart(void **state) {
+    (void)state;
+    for (size_t i = 0; hm_modules[i]; i++)
+        for (const struct hm_lua_fn *f = hm_modules[i]->fns; f->name; f++) {
+            if (!f->doc || !f->doc[0]) fail_msg("%s.%s has no words", hm_modules[i]->name, f->name);
+            if (f->fn && strchr(f->signature, '\n')) fail_msg("%s.%s", hm_modules[i]->name, f->name);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_is_folded_picked_split_and_read),
+        cmocka_unit_test(slots_are_hours_that_both_have_free),
+        cmocka_unit_test(a_test_gets_an_empty_store_and_may_be_anybody),
+        cmocka_unit_test(declarations_say_what_is_wrong_with_them),
+        cmocka_unit_test(declarations_may_be_written_in_short),
+        cmocka_unit_test(questionnaires_are_scored_as_published),
+        cmocka_unit_test(shared_scoring_cases_hold),
+        cmocka_unit_test(the_editors_annotations_are_those_of_this_host),
+        cmocka_unit_test(constructors_are_those_that_are_described),
+        cmocka_unit_test(signatures_can_be_taken_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,64 @@
+// Fails when a language lacks a text that another has, when a text is empty or a placeable differs, when the code asks for a text
+// that does not exist, or when one exists that nobody asks for.
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FluentResource } from '@fluent/bundle';
+
+const src = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../src');
+const languages = ['uz', 'uz-Cyrl', 'ru', 'en'];
+const problems = [];
+
+// Names of the placeables in a pattern of @fluent/bundle.
+function variables(pattern, found = new Set()) {
+  for (const part of Array.isArray(pattern) ? pattern : [pattern]) {
+    if (part?.type === 'var') found.add(part.name);
+    if (part?.type === 'select') {
+      variables(part.selector, found);
+      for (const variant of part.variants) variables(variant.value, found);
+    }
+  }
+  return found;
+}
+
+const texts = new Map();
+for (const language of languages) {
+  const source = readFileSync(path.join(src, 'i18n', language + '.ftl'), 'utf8');
+  const messages = new Map(new FluentResource(source).body.map((m) => [m.id, m.value]));
+  const written = source.split('\n').filter((line) => /^[a-z]/.test(line)).length;
+  if (written !== messages.size) problems.push(`${language}.ftl: ${written} texts are written, ${messages.size} could be read`);
+  texts.set(language, messages);
+}
+const all = new Set([...texts.values()].flatMap((m) => [...m.keys()]));
+for (const id of all) {
+  const wants = [...variables(texts.get('en').get(id))].sort().join();
+  for (const language of languages) {
+    const value = texts.get(language).get(id);
+    if (value === undefined || value === null || value === '') problems.push(`${language}.ftl: ${id} is missing`);
+    else if ([...variables(value)].sort().join() !== wants) problems.push(`${language}.ftl: ${id} has other placeables than in en.ftl`);
+  }
+}
+// The apostrophe of oʻ and gʻ is U+02BB, that of tutuq belgisi U+02BC; others look the same and are not found in a search.
+for (const line of readFileSync(path.join(src, 'i18n/uz.ftl'), 'utf8').split('\n'))
+  if (/[ogOG]['‘’`]/.test(line)) problems.push(`uz.ftl: write oʻ and gʻ with U+02BB: ${line}`);
+
+let code = '';
+const read = (folder) => {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) read(file);
+    else if (/\.tsx?$/.test(entry.name)) code += readFileSync(file, 'utf8');
+  }
+};
+read(src);
+// Families of texts that the code puts together: t(`state-${x}`).
+const families = [...code.matchAll(/`([a-z-]+-)\$\{/g)].map((m) => m[1]);
+for (const [, id] of code.matchAll(/\bt\('([a-z0-9-]+)'/g)) if (!all.has(id)) problems.push(`the code asks for ${id}, which no language has`);
+for (const id of all)
+  if (!code.includes(`'${id}'`) && !families.some((f) => id.startsWith(f))) problems.push(`nobody asks for ${id}`);
+
+if (problems.length) {
+  console.error(problems.join('\n'));
+  process.exit(1);
+}
+console.log(`${all.size} texts in ${languages.length} languages`);
