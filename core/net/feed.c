@@ -54,9 +54,8 @@ struct hm_sub {
     size_t type_count;
     uint64_t from;                 // offered up to here
     uint64_t sent;                 // last event that left the owner's queue
-    uint64_t stamp;                // last change looked at, so that two shared principals give one event
     size_t waiting, waiting_bytes; // events in the owner's queue
-    bool started, live, queued, overrun;
+    bool started, live, queued;
     struct hm_sub *next; // in the list of replaying ones (queued), or of overrun ones
 };
 
@@ -67,7 +66,6 @@ struct hm_feed {
     struct house *houses;
     struct ev_timer turn;
     struct hm_sub *first, *last; // replaying, in turn
-    uint64_t stamp;
     struct hm_feed_counts counts;
 };
 
@@ -183,16 +181,11 @@ static void resync(struct hm_sub *sub) {
     hm_buf_free(&params);
 }
 
+// `from` is moved by the first look at a change, so two shared principals give one event.
 static void consider(struct hm_sub *sub, struct hm_event *event, struct hm_sub **overrun) {
-    struct hm_feed *feed = sub->feed;
-    if (sub->stamp == feed->stamp) return;
-    sub->stamp = feed->stamp;
-    if (!sub->live || event->change->seq <= sub->from || sub->overrun) return;
-    if (!offer(sub, event)) {
-        sub->overrun = true; // closed after the walk, since closing changes the buckets that are walked
-        sub->next = *overrun;
-        *overrun = sub;
-    }
+    if (!sub->live || event->change->seq <= sub->from || offer(sub, event)) return;
+    sub->next = *overrun; // closed after the walk, since closing changes the buckets that are walked
+    *overrun = sub;
 }
 
 static void offer_to(struct house *house, struct hm_str audience, struct hm_event *event,
@@ -216,7 +209,6 @@ void hm_feed_change(struct hm_feed *feed, const char *institution, const struct 
     if (secret) return;
     struct hm_event event = {.change = change};
     struct hm_sub *overrun = NULL;
-    feed->stamp++;
     offer_to(house, change->audience, &event, &overrun);
     offer_to(house, change->lost, &event, &overrun);
     while (overrun) {

@@ -1,6 +1,6 @@
-// Running one call: the caller and their rights, params against their schema, the method, and errors as they will be told.
-// What always holds: everything that touches plugin code runs under one protected call with limits armed, and host->trouble is
-// filled before the state is looked at again.
+// Running one call: the caller and their rights, params against their schema, the method, and errors as they
+// will be told. What always holds: everything that touches plugin code runs under one protected call with
+// limits armed, and host->trouble is filled before the state is looked at again.
 #include "script/frames.h"
 #include "script/host.h"
 #include "script/lua_json.h"
@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// ---- errors -------------------------------------------------------------------------------------------------------------------
+// ---- errors
+// -------------------------------------------------------------------------------------------------------------------
 
 struct hm_buf *hm_scratch(struct hm_host *host, unsigned which) {
     struct hm_buf *b = &host->scratch[which];
@@ -33,12 +34,14 @@ struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char
     struct hm_buf *b = hm_scratch(host, which);
     struct hm_error err = {0};
     struct hm_json value = {0};
-    if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err) || !hm_json_parse(hm_buf_view(b), &value, &err))
+    if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err) ||
+        !hm_json_parse(hm_buf_view(b), &value, &err))
         luaL_error(L, "%s: %s", what, err.message);
     return value;
 }
 
-// Errors of the protocol are tables {code=, message=, data=} with this metatable, so that a plugin may look at one that it caught.
+// Errors of the protocol are tables {code=, message=, data=} with this metatable, so that a plugin may look
+// at one that it caught.
 static int error_tostring(lua_State *L) {
     lua_settop(L, 1);
     if (lua_istable(L, 1)) lua_getfield(L, 1, "message");
@@ -129,7 +132,8 @@ static void take_text(struct hm_trouble *t, const char *text) {
     char *end;
     if (colon && colon - text < 120) {
         long line = strtol(colon + 5, &end, 10);
-        if (end > colon + 5 && *end == ':' && line > 0 && line < 10000000 && !memchr(text, ' ', (size_t)(colon - text))) {
+        if (end > colon + 5 && *end == ':' && line > 0 && line < 10000000 &&
+            !memchr(text, ' ', (size_t)(colon - text))) {
             snprintf(t->file, sizeof t->file, "%.*s", (int)(colon + 4 - text), text);
             t->line = (int)line;
             text = end + 1 + (end[1] == ' ');
@@ -148,7 +152,8 @@ static void data_place(struct hm_host *host, bool with_message) {
     struct hm_trouble *t = &host->trouble;
     int plugin = host->box.plugin;
     for (size_t i = 0; i < host->loaded_count; i++) // the file tells better than the method
-        if (host->loaded[i].active && t->file[0] && strcmp(host->loaded[i].source->file, t->file) == 0) plugin = (int)i;
+        if (host->loaded[i].active && t->file[0] && strcmp(host->loaded[i].source->file, t->file) == 0)
+            plugin = (int)i;
     t->plugin = plugin;
     if (plugin >= 0 && (size_t)plugin < host->loaded_count) {
         char version[13];
@@ -195,15 +200,18 @@ static void take_protocol_error(struct hm_host *host, int at) {
     lua_Integer code = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
     lua_pushliteral(L, "message");
     if (lua_rawget(L, at) == LUA_TSTRING) snprintf(t->message, sizeof t->message, "%s", lua_tostring(L, -1));
-    // The codes that a plugin's word may stand for; whatever else it made of the table is an error of the plugin.
-    static const enum hm_code allowed[] = {HM_METHOD,   HM_PARAMS,   HM_UNAUTHENTICATED, HM_FORBIDDEN,   HM_NOT_FOUND,
-                                           HM_CONFLICT, HM_TOO_MANY, HM_TOO_LARGE,       HM_UNAVAILABLE, HM_INTERNAL};
+    // The codes that a plugin's word may stand for; whatever else it made of the table is an error of the
+    // plugin.
+    static const enum hm_code allowed[] = {HM_METHOD,      HM_PARAMS,   HM_UNAUTHENTICATED, HM_FORBIDDEN,
+                                           HM_NOT_FOUND,   HM_CONFLICT, HM_TOO_MANY,        HM_TOO_LARGE,
+                                           HM_UNAVAILABLE, HM_INTERNAL};
     t->code = HM_PLUGIN;
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
         if ((lua_Integer)allowed[i] == code) t->code = allowed[i];
     hm_buf_clear(&t->data);
     lua_pushliteral(L, "data");
-    if (lua_rawget(L, at) == LUA_TTABLE && !hm_lua_to_json_opt(L, -1, false, 64u << 10, &t->data, &err)) hm_buf_clear(&t->data);
+    if (lua_rawget(L, at) == LUA_TTABLE && !hm_lua_to_json_opt(L, -1, false, 64u << 10, &t->data, &err))
+        hm_buf_clear(&t->data);
     lua_pop(L, 3);
     if (t->code == HM_PLUGIN) {
         data_open(t);
@@ -227,7 +235,8 @@ void hm_trouble_take(struct hm_host *host, int status) {
             take_text(t, lua_tostring(L, at));
         } else {
             // Never asked for its text: that might be a function that does not end.
-            snprintf(t->message, sizeof t->message, "an error value of type %s", lua_typename(L, lua_type(L, at)));
+            snprintf(t->message, sizeof t->message, "an error value of type %s",
+                     lua_typename(L, lua_type(L, at)));
         }
         data_open(t);
         data_place(host, true);
@@ -235,7 +244,8 @@ void hm_trouble_take(struct hm_host *host, int status) {
     lua_settop(L, at - 1);
 }
 
-// ---- who is calling ---------------------------------------------------------------------------------------------------------------
+// ---- who is calling
+// ---------------------------------------------------------------------------------------------------------------
 
 static bool json_flag(struct hm_json object, const char *name) {
     struct hm_json v;
@@ -248,7 +258,8 @@ void hm_who_read(struct hm_who *who, struct hm_json caller) {
     who->caller = caller;
     if (!hm_json_get_text(caller, "person", who->person, sizeof who->person)) who->person[0] = '\0';
     if (!hm_json_get_text(caller, "login", who->login, sizeof who->login)) who->login[0] = '\0';
-    if (!hm_json_get_text(caller, "locale", who->locale, sizeof who->locale)) snprintf(who->locale, sizeof who->locale, "uz");
+    if (!hm_json_get_text(caller, "locale", who->locale, sizeof who->locale))
+        snprintf(who->locale, sizeof who->locale, "uz");
     who->admin = json_flag(caller, "admin");
     who->local = json_flag(caller, "local");
     if (!hm_json_get(caller, "roles", &who->roles)) who->roles = (struct hm_json){0};
@@ -260,7 +271,8 @@ void hm_who_free(struct hm_who *who) {
 }
 
 static bool json_text_is(struct hm_json v, struct hm_str text) {
-    return v.kind == HM_JSON_STRING && v.raw.len == text.len + 2 && memcmp(v.raw.ptr + 1, text.ptr, text.len) == 0;
+    return v.kind == HM_JSON_STRING && v.raw.len == text.len + 2 &&
+           memcmp(v.raw.ptr + 1, text.ptr, text.len) == 0;
 }
 
 bool hm_who_has_role(const struct hm_who *who, struct hm_str role) {
@@ -295,7 +307,8 @@ bool hm_who_is(struct hm_who *who, struct hm_str name) {
     return hm_principals_has(hm_who_principals(who), name);
 }
 
-// ---- methods ------------------------------------------------------------------------------------------------------------------------
+// ---- methods
+// ------------------------------------------------------------------------------------------------------------------------
 
 static void check_access(lua_State *L, struct hm_who *who, int method) {
     lua_getfield(L, method, "access");
@@ -392,7 +405,8 @@ void hm_call_method(lua_State *L, const char *name, bool access) {
     host->box.depth--;
 }
 
-// ---- the host's own methods -----------------------------------------------------------------------------------------------------------
+// ---- the host's own methods
+// -----------------------------------------------------------------------------------------------------------
 
 static void react(lua_State *L, struct hm_json params) {
     struct hm_host *host = hm_host_of(L);
@@ -425,7 +439,8 @@ static void react(lua_State *L, struct hm_json params) {
 static void run_every(lua_State *L, struct hm_json params) {
     struct hm_host *host = hm_host_of(L);
     char plugin[HM_NAME_MAX + 1], cron[64];
-    if (!hm_json_get_text(params, "plugin", plugin, sizeof plugin) || !hm_json_get_text(params, "cron", cron, sizeof cron))
+    if (!hm_json_get_text(params, "plugin", plugin, sizeof plugin) ||
+        !hm_json_get_text(params, "cron", cron, sizeof cron))
         luaL_error(L, "$every: no plugin or cron");
     for (size_t i = 0; i < host->loaded_count; i++) {
         if (!host->loaded[i].active || strcmp(host->loaded[i].id, plugin) != 0) continue;
@@ -458,7 +473,8 @@ static void job_done(lua_State *L, const char *name, struct hm_json both) {
     if (has_done) lua_call(L, 3, 1);
 }
 
-// ---- one call ---------------------------------------------------------------------------------------------------------------------------
+// ---- one call
+// ---------------------------------------------------------------------------------------------------------------------------
 
 static int run_protected(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -467,7 +483,8 @@ static int run_protected(lua_State *L) {
     struct hm_error err = {0};
     char name[128];
     hm_ctx_make(host);
-    snprintf(name, sizeof name, "%.*s", (int)(args->method.len < 127 ? args->method.len : 127), args->method.ptr);
+    snprintf(name, sizeof name, "%.*s", (int)(args->method.len < 127 ? args->method.len : 127),
+             args->method.ptr);
     struct hm_str text = args->params.len ? args->params : HM_LIT("{}");
     if (!hm_json_parse(text, &params, &err)) hm_raise_error(L, &err);
     if (strcmp(name, "$react") == 0) {
@@ -488,7 +505,8 @@ static int run_protected(lua_State *L) {
         host->box.plugin = plugin;
         lua_getfield(L, -1, "writes");
         lua_getfield(L, -2, "job");
-        host->call.may_write = lua_toboolean(L, -2) && !lua_toboolean(L, -1) && !(args->flags & HM_CALL_JOB_RUN);
+        host->call.may_write =
+            lua_toboolean(L, -2) && !lua_toboolean(L, -1) && !(args->flags & HM_CALL_JOB_RUN);
         lua_pop(L, 3);
         hm_lua_push_json(L, params);
         hm_call_method(L, name, true);
@@ -518,11 +536,15 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     c->log_lines = 0;
     host->box.depth = 0;
     host->box.plugin = -1;
-    memcpy(seed, args->seed.ptr, args->seed.len < sizeof seed ? args->seed.len : sizeof seed);
+    if (args->seed.len)
+        memcpy(seed, args->seed.ptr, args->seed.len < sizeof seed ? args->seed.len : sizeof seed);
     hm_random_seed(&c->random, seed);
-    if (hm_json_parse(args->caller.len ? args->caller : HM_LIT("{}"), &caller, &err)) hm_who_read(&c->who, caller);
+    if (hm_json_parse(args->caller.len ? args->caller : HM_LIT("{}"), &caller, &err))
+        hm_who_read(&c->who, caller);
     // Own writes are held outside of Lua: they get as much again as Lua has.
-    size_t bytes = args->limits.memory_bytes && args->limits.memory_bytes < SIZE_MAX ? (size_t)args->limits.memory_bytes : SIZE_MAX;
+    size_t bytes = args->limits.memory_bytes && args->limits.memory_bytes < SIZE_MAX
+                       ? (size_t)args->limits.memory_bytes
+                       : SIZE_MAX;
     if (!err.code) hm_tx_begin(host->tx, host->store, host->types, bytes, &err);
     if (!err.code) return true;
     host->trouble.code = err.code;
@@ -544,7 +566,8 @@ bool hm_call_run(struct hm_host *host, const struct hm_call_args *args) {
         int status = lua_pcall(L, 1, 0, -3);
         hm_sandbox_disarm(&host->box);
         if (status == LUA_OK) {
-            host->box.time_up = 0; // should it have run out behind the last instruction: the answer is whole, so it counts
+            host->box.time_up =
+                0; // should it have run out behind the last instruction: the answer is whole, so it counts
         } else {
             ok = false;
             hm_trouble_take(host, status);

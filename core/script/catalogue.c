@@ -1,6 +1,6 @@
-// What the plugins declare, as the server needs it: types, methods with JSON Schema, reactions, and the answers of "$plugins".
-// Everything here runs protected; the buffers belong to the host. Names are gone through in order, so that the same sources
-// always give the same text.
+// What the plugins declare, as the server needs it: types, methods with JSON Schema, reactions, and the
+// answers of "$plugins". Everything here runs protected; the buffers belong to the host. Names are gone
+// through in order, so that the same sources always give the same text.
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
@@ -17,7 +17,8 @@ static void put_field(lua_State *L, int table, const char *field, const char *na
     lua_pushstring(L, field);
     if (lua_rawget(L, table) != LUA_TNIL) {
         hm_json_key(out, name);
-        if (!hm_lua_to_json_opt(L, -1, true, 1u << 20, out, &err)) luaL_error(L, "%s: %s", field, err.message);
+        if (!hm_lua_to_json_opt(L, -1, true, 1u << 20, out, &err))
+            luaL_error(L, "%s: %s", field, err.message);
     }
     lua_pop(L, 1);
 }
@@ -39,7 +40,8 @@ static const struct hm_loaded *owner_of(lua_State *L, const char *name) {
     return &host->loaded[i];
 }
 
-// ---- types ------------------------------------------------------------------------------------------------------------------------
+// ---- types
+// ------------------------------------------------------------------------------------------------------------------------
 
 static void put_indexes(lua_State *L, int record, struct hm_buf *out) {
     lua_getfield(L, record, "indexes");
@@ -101,7 +103,8 @@ void hm_types_build(lua_State *L, struct hm_buf *out) {
     lua_settop(L, records - 1);
 }
 
-// ---- methods ------------------------------------------------------------------------------------------------------------------------
+// ---- methods
+// ------------------------------------------------------------------------------------------------------------------------
 
 static void put_access(lua_State *L, int method, struct hm_buf *out) {
     if (lua_getfield(L, method, "access") == LUA_TSTRING) {
@@ -135,7 +138,9 @@ static void put_method(lua_State *L, struct hm_str name, int method, struct hm_b
     lua_pop(L, 1);
     put_access(L, method, out);
     hm_json_member_raw(out, "job", flag_of(L, method, "job") ? HM_LIT("true") : HM_LIT("false"));
-    hm_json_member_raw(out, "writes", flag_of(L, method, "writes") || flag_of(L, method, "job") ? HM_LIT("true") : HM_LIT("false"));
+    hm_json_member_raw(out, "writes",
+                       flag_of(L, method, "writes") || flag_of(L, method, "job") ? HM_LIT("true")
+                                                                                 : HM_LIT("false"));
     hm_buf_char(out, '}');
 }
 
@@ -156,7 +161,8 @@ static void put_methods(lua_State *L, struct hm_buf *out) {
     lua_settop(L, methods - 1);
 }
 
-// ---- plugins --------------------------------------------------------------------------------------------------------------------------
+// ---- plugins
+// --------------------------------------------------------------------------------------------------------------------------
 
 static void push_decl(lua_State *L, size_t i) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
@@ -179,7 +185,8 @@ static void put_plugin(lua_State *L, const struct hm_host *host, size_t i, struc
 }
 
 // Members of decl[field] by name, as [{key: name, "plugin": id}, …].
-static void put_events(lua_State *L, const struct hm_host *host, const char *field, const char *key, struct hm_buf *out) {
+static void put_events(lua_State *L, const struct hm_host *host, const char *field, const char *key,
+                       struct hm_buf *out) {
     for (size_t i = 0; i < host->loaded_count; i++) {
         int top = lua_gettop(L);
         if (!host->loaded[i].active) continue;
@@ -203,7 +210,8 @@ static void put_events(lua_State *L, const struct hm_host *host, const char *fie
 }
 
 // Texts that people read must come in all four languages; what is missing is told, not refused.
-static void warn_translations(lua_State *L, struct hm_host *host, size_t plugin, int value, const char *path, unsigned depth) {
+static void warn_translations(lua_State *L, struct hm_host *host, size_t plugin, int value, const char *path,
+                              unsigned depth) {
     static const char *const languages[] = {"uz", "uz-Cyrl", "ru", "en"};
     char here[200];
     unsigned found = 0;
@@ -266,7 +274,8 @@ void hm_catalogue_build(lua_State *L) {
     hm_buf_text(out, "]}");
 }
 
-// {"items":[{kind,id,title,version,layer,file,hash,overrides, and when one is asked for by id: source, shipped?, declaration}]}
+// {"items":[{kind,id,title,version,layer,file,hash,overrides, and when one is asked for by id: source,
+// shipped?, declaration}]}
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out) {
     struct hm_host *host = hm_host_of(L);
     struct hm_error err = {0};
@@ -277,7 +286,8 @@ void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *ou
     hm_buf_text(out, "{\"items\":[");
     for (size_t i = 0; i < host->loaded_count; i++) {
         const struct hm_loaded *p = &host->loaded[i];
-        if (!p->active || (kind && strcmp(kind, p->source->kind) != 0) || (id[0] && strcmp(id, p->id) != 0)) continue;
+        if (!p->active || (kind && strcmp(kind, p->source->kind) != 0) || (id[0] && strcmp(id, p->id) != 0))
+            continue;
         comma(out);
         hm_buf_char(out, '{');
         put_plugin(L, host, i, out);

@@ -1,6 +1,7 @@
-// Frames to and from the server over a stream socket. Everything that was received is worked on before anything is waited for;
-// everything that is to be sent goes out in one piece when the input is empty. Worker thread. The server is believed: it is the
-// worker's parent; but a frame that cannot be one ends the worker all the same.
+// Frames to and from the server over a stream socket. Everything that was received is worked on before
+// anything is waited for; everything that is to be sent goes out in one piece when the input is empty. Worker
+// thread. The server is believed: it is the worker's parent; but a frame that cannot be one ends the worker
+// all the same.
 #include "base/clock.h"
 #include "script/frames.h"
 #include "script/host.h"
@@ -15,8 +16,8 @@
 struct hm_channel {
     int fd;
     struct hm_buf in, out, frame; // frame: the one in hand, taken out of `in`
-    size_t in_at;        // start of what has not been looked at
-    size_t out_frame;    // start of the frame being written
+    size_t in_at;                 // start of what has not been looked at
+    size_t out_frame;             // start of the frame being written
     uint64_t out_since_us;
 };
 
@@ -50,7 +51,8 @@ bool hm_channel_flush(struct hm_channel *c, struct hm_error *err) {
 }
 
 void hm_channel_flush_if_old(struct hm_channel *c) {
-    if (c->out.len && hm_mono_us() - c->out_since_us > OLD_US) hm_channel_flush(c, NULL); // a failure shows again at once
+    if (c->out.len && hm_mono_us() - c->out_since_us > OLD_US)
+        hm_channel_flush(c, NULL); // a failure shows again at once
 }
 
 struct hm_buf *hm_channel_begin(struct hm_channel *c, uint8_t kind, uint32_t call) {
@@ -68,7 +70,8 @@ void hm_channel_end(struct hm_channel *c) {
         c->out.data[c->out_frame + (size_t)i] = (char)(uint8_t)(len >> (8 * i));
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------------------
+// ---- reading
+// --------------------------------------------------------------------------------------------------------------------
 
 // Length of the whole frame that begins at `at`, 0 when not all of it is here.
 static size_t frame_at(const struct hm_channel *c, size_t at, struct hm_error *err) {
@@ -128,8 +131,10 @@ bool hm_channel_next(struct hm_channel *c, struct hm_frame_in *out, struct hm_er
     }
 }
 
-// The frame in hand stays in hand for the caller's caller: its texts are borrowed from c->frame. So it is put aside here.
-bool hm_channel_wait_for(struct hm_channel *c, uint8_t kind, uint32_t call, struct hm_frame_in *out, struct hm_error *err) {
+// The frame in hand stays in hand for the caller's caller: its texts are borrowed from c->frame. So it is put
+// aside here.
+bool hm_channel_wait_for(struct hm_channel *c, uint8_t kind, uint32_t call, struct hm_frame_in *out,
+                         struct hm_error *err) {
     struct hm_buf in_hand = c->frame;
     static struct hm_buf answer; // used again; one wait at a time
     bool ok = false;

@@ -31,8 +31,10 @@ static bool add_file(struct hm_host *host, const struct check *c, const char *pa
     if (!realpath(path, real)) return hm_fail(err, HM_NOT_FOUND, "%s: there is no such file", path);
     const char *kind = place_of(real, file);
     if (!kind)
-        return hm_fail(err, HM_PARAMS, "%s: a plugin lies in a folder named services, matchers, activities, questionnaires or reports",
-                       path);
+        return hm_fail(
+            err, HM_PARAMS,
+            "%s: a plugin lies in a folder named services, matchers, activities, questionnaires or reports",
+            path);
     for (size_t i = 0; i < host->sources.count; i++) {
         snprintf(shipped, sizeof shipped, "%s/%s", c->plugin_dir, host->sources.list[i].file);
         if (!realpath(shipped, other) || strcmp(real, other) != 0) continue;
@@ -68,7 +70,9 @@ static void print_problems(const struct hm_host *host) {
 
 static void print_warnings(const struct hm_host *host, const struct check *c) {
     struct hm_json catalogue, all, item;
-    if (!hm_json_parse(hm_buf_view(&host->catalogue), &catalogue, NULL) || !hm_json_get(catalogue, "warnings", &all)) return;
+    if (!hm_json_parse(hm_buf_view(&host->catalogue), &catalogue, NULL) ||
+        !hm_json_get(catalogue, "warnings", &all))
+        return;
     struct hm_json_iter it = hm_json_iter(all);
     while (hm_json_next(&it, NULL, &item)) {
         char file[160] = "", message[400] = "";
@@ -76,7 +80,8 @@ static void print_warnings(const struct hm_host *host, const struct check *c) {
         hm_json_get_text(item, "file", file, sizeof file);
         hm_json_get_text(item, "message", message, sizeof message);
         for (size_t i = 0; i < host->sources.count; i++)
-            asked = asked || (host->sources.list[i].candidate && strcmp(host->sources.list[i].file, file) == 0);
+            asked =
+                asked || (host->sources.list[i].candidate && strcmp(host->sources.list[i].file, file) == 0);
         if (asked) printf("%s: warning: %s\n", file, message);
     }
 }

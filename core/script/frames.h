@@ -1,6 +1,7 @@
-// What server and worker say to each other over their socket pair. Frame: u32 length of what follows, u8 kind, u32 call,
-// fields as base/wire.h writes them. The server checks every frame as if an enemy had written it: a frame it cannot
-// read ends the worker. A worker works through calls one after the other, in the order they came.
+// What server and worker say to each other over their socket pair. Frame: u32 length of what follows, u8
+// kind, u32 call, fields as base/wire.h writes them. The server checks every frame as if an enemy had written
+// it: a frame it cannot read ends the worker. A worker works through calls one after the other, in the order
+// they came.
 #pragma once
 #include <stdint.h>
 
@@ -9,15 +10,17 @@
 
 enum hm_frame {
     // server -> worker
-    HM_F_INIT = 1, // str json: {"institution","plugin_dir","zone_minutes":300,"languages":[…],"run_tests":bool,
-                   //   "candidates":[{"kind","id","source","note"}],   sources to use instead of the stored ones (deploy, check)
-                   //   "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
-    HM_F_CALL,     // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
-                   //   u32 cpu_ms, u64 memory_bytes, u8 flags
+    HM_F_INIT =
+        1, // str json: {"institution","plugin_dir","zone_minutes":300,"languages":[…],"run_tests":bool,
+           //   "candidates":[{"kind","id","source","note"}],   sources to use instead of the stored ones
+           //   (deploy, check) "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
+    HM_F_CALL, // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
+               //   u32 cpu_ms, u64 memory_bytes, u8 flags
     HM_F_UNSEALED, // u8 ok, str JSON value or message
     // worker -> server
     HM_F_READY = 16, // str catalogue (JSON, below)
-    HM_F_REFUSED,    // str JSON array of {"plugin","file","line","message"}: it could not load (or its tests failed); then exits
+    HM_F_REFUSED,    // str JSON array of {"plugin","file","line","message"}: it could not load (or its tests
+                     // failed); then exits
     HM_F_RESULT,     // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
     HM_F_ERROR,      // u32 code (two's complement), str message, str data (JSON object)
     HM_F_UNSEAL,     // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
@@ -28,10 +31,12 @@ enum hm_frame {
 #define HM_CALL_JOB_RUN 1u  // the long, read-only part of a job
 #define HM_CALL_JOB_DONE 2u // the short part: params are {"params":…,"result":…}
 #define HM_CALL_DRY 4u      // try: intents are reported in the result, not meant to be committed
-// seen:   u8 space (0xff = point); point: str type, str id, u64 version; range: str low, str high (hm_space keys)
-// intent: u8 remove, str type, str id, u64 expect, str data (JSON), str audience (packed), str members (packed)
+// seen:   u8 space (0xff = point); point: str type, str id, u64 version; range: str low, str high (hm_space
+// keys) intent: u8 remove, str type, str id, u64 expect, str data (JSON), str audience (packed), str members
+// (packed)
 //
-// caller: {"person":id|null,"login","roles":[…],"principals":[…],"locale":"uz","admin":bool,"local":bool,"method_by":text}
+// caller:
+// {"person":id|null,"login","roles":[…],"principals":[…],"locale":"uz","admin":bool,"local":bool,"method_by":text}
 //
 // catalogue: {"plugins":[{"kind","id","title","version","layer","file","hash"}],
 //   "types":[… as store/types.h, plus "plugin","schema"],

@@ -1,6 +1,6 @@
-// Making a state of Lua from the sources: environments, constructors, declarations, what they declare. What always holds: a
-// plugin's chunk sees its own environment only, made from the allow-list and the tables of api.c; every problem of every plugin
-// is collected before the host gives up.
+// Making a state of Lua from the sources: environments, constructors, declarations, what they declare. What
+// always holds: a plugin's chunk sees its own environment only, made from the allow-list and the tables of
+// api.c; every problem of every plugin is collected before the host gives up.
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <assert.h>
@@ -11,8 +11,8 @@
 #define LOAD_MS 5000
 #define LOAD_BYTES (256u << 20)
 
-const char hm_reg_decls, hm_reg_methods, hm_reg_owners, hm_reg_records, hm_reg_kinds, hm_reg_required, hm_reg_error, hm_reg_ctx,
-    hm_reg_ctx_now, hm_reg_active;
+const char hm_reg_decls, hm_reg_methods, hm_reg_owners, hm_reg_records, hm_reg_kinds, hm_reg_required,
+    hm_reg_error, hm_reg_ctx, hm_reg_ctx_now, hm_reg_active;
 
 struct hm_host *hm_host_of(lua_State *L) {
     return hm_sandbox_owner(L);
@@ -45,7 +45,8 @@ void hm_host_free(struct hm_host *host) {
     free(host);
 }
 
-static void put_entry(struct hm_buf *out, const char *plugin, const char *file, int line, const char *message) {
+static void put_entry(struct hm_buf *out, const char *plugin, const char *file, int line,
+                      const char *message) {
     if (out->len) hm_buf_char(out, ',');
     hm_buf_char(out, '{');
     hm_json_member_str(out, "plugin", hm_str_of(plugin));
@@ -63,13 +64,16 @@ void hm_warning(struct hm_host *host, const char *plugin, const char *file, cons
     put_entry(&host->warnings, plugin, file, 0, message);
 }
 
-// ---- environments -----------------------------------------------------------------------------------------------------------
+// ---- environments
+// -----------------------------------------------------------------------------------------------------------
 
 static int unknown_name(lua_State *L) {
-    return luaL_error(L, "the name '%s' is not known here", lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?");
+    return luaL_error(L, "the name '%s' is not known here",
+                      lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?");
 }
 static int no_globals(lua_State *L) {
-    return luaL_error(L, "'%s' would be a global; make it local", lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?");
+    return luaL_error(L, "'%s' would be a global; make it local",
+                      lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?");
 }
 static int call_constructor(lua_State *L) { // text{…}, where text is a module, too
     lua_pushvalue(L, lua_upvalueindex(1));
@@ -166,7 +170,8 @@ static void run_source(lua_State *L, const struct hm_source *source, int plugin)
     lua_call(L, 0, 1);
 }
 
-// ---- shared modules -----------------------------------------------------------------------------------------------------------
+// ---- shared modules
+// -----------------------------------------------------------------------------------------------------------
 
 static int fn_require(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -177,7 +182,8 @@ static int fn_require(lua_State *L) {
         if (lua_isboolean(L, -1)) return luaL_error(L, "%s requires itself", name);
         return 1;
     }
-    const struct hm_source *source = strncmp(name, "lib.kinds.", 10) == 0 ? NULL : hm_sources_find(&host->sources, "lib", name);
+    const struct hm_source *source =
+        strncmp(name, "lib.kinds.", 10) == 0 ? NULL : hm_sources_find(&host->sources, "lib", name);
     if (!source) return luaL_error(L, "there is no shared module '%s'", name);
     lua_pushboolean(L, 0);
     lua_setfield(L, 2, name);
@@ -213,7 +219,8 @@ static int load_kind(lua_State *L) {
     return 0;
 }
 
-// ---- plugins --------------------------------------------------------------------------------------------------------------------
+// ---- plugins
+// --------------------------------------------------------------------------------------------------------------------
 
 static void set_text(lua_State *L, int table, const char *name, const char *text) {
     lua_pushstring(L, name);
@@ -221,8 +228,8 @@ static void set_text(lua_State *L, int table, const char *name, const char *text
     lua_rawset(L, table);
 }
 
-// Runs the file of loaded[plugin], checks the declaration once more (a plugin that inherits changes one that was checked before
-// it changed) and pushes it.
+// Runs the file of loaded[plugin], checks the declaration once more (a plugin that inherits changes one that
+// was checked before it changed) and pushes it.
 static void push_declaration(lua_State *L, int plugin) {
     struct hm_host *host = hm_host_of(L);
     const struct hm_source *source = host->loaded[plugin].source;
@@ -243,7 +250,8 @@ static void push_declaration(lua_State *L, int plugin) {
     lua_pushliteral(L, "id");
     struct hm_str id = {0};
     if (lua_rawget(L, decl) == LUA_TSTRING) id.ptr = lua_tolstring(L, -1, &id.len);
-    if (!id.ptr || !hm_name_valid(id)) luaL_error(L, "id: must be a name of small letters, digits, '-', '_' and '.'");
+    if (!id.ptr || !hm_name_valid(id))
+        luaL_error(L, "id: must be a name of small letters, digits, '-', '_' and '.'");
     if (source->id[0] && strcmp(source->id, id.ptr) != 0)
         luaL_error(L, "id: is '%s', but the plugin is kept as '%s'", id.ptr, source->id);
     snprintf(host->loaded[plugin].id, sizeof host->loaded[plugin].id, "%s", id.ptr);
@@ -257,10 +265,12 @@ static void push_declaration(lua_State *L, int plugin) {
 static int fn_inherit(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
     int plugin = (int)lua_tointeger(L, lua_upvalueindex(1));
-    if (plugin < 0 || (size_t)plugin >= host->loaded_count) return luaL_error(L, "inherit: a shared module has nothing to inherit");
+    if (plugin < 0 || (size_t)plugin >= host->loaded_count)
+        return luaL_error(L, "inherit: a shared module has nothing to inherit");
     const struct hm_source *mine = host->loaded[plugin].source;
     for (int i = plugin - 1; i >= 0 && mine->id[0]; i--)
-        if (strcmp(host->loaded[i].source->kind, mine->kind) == 0 && strcmp(host->loaded[i].id, mine->id) == 0) {
+        if (strcmp(host->loaded[i].source->kind, mine->kind) == 0 &&
+            strcmp(host->loaded[i].id, mine->id) == 0) {
             push_declaration(L, i);
             return 1;
         }
@@ -268,9 +278,10 @@ static int fn_inherit(lua_State *L) {
 }
 
 static const struct hm_lua_fn base_fns[] = {
-    {"require", "name: string -> any", "A shared module of plugins/lib, such as require \"lib.clocks\". Loaded once.", fn_require,
-     NULL},
-    {"inherit", " -> table", "The declaration that this plugin overrides, to be changed and returned.", fn_inherit, NULL},
+    {"require", "name: string -> any",
+     "A shared module of plugins/lib, such as require \"lib.clocks\". Loaded once.", fn_require, NULL},
+    {"inherit", " -> table", "The declaration that this plugin overrides, to be changed and returned.",
+     fn_inherit, NULL},
     {0}};
 const struct hm_lua_module hm_module_base = {"", "Names that stand by themselves.", base_fns, false};
 
@@ -293,9 +304,9 @@ static const char *find_word(const char *from, const char *word, size_t len) {
     return NULL;
 }
 
-// Lua forgets the frame of a file that ends in "return service{…}" (a tail call), and with it the line of a fault that the
-// constructor finds. But the fault has a path, "methods.pair.end.access: …": its names are looked up in the text, one behind the
-// other, and the line of the last that is found is told.
+// Lua forgets the frame of a file that ends in "return service{…}" (a tail call), and with it the line of a
+// fault that the constructor finds. But the fault has a path, "methods.pair.end.access: …": its names are
+// looked up in the text, one behind the other, and the line of the last that is found is told.
 static int line_of_path(const struct hm_source *source, const char *message) {
     const char *end = strstr(message, ": "), *at = source->text;
     char word[80];
@@ -354,10 +365,13 @@ static void find_layers(struct hm_host *host) {
         upper->under = -1;
         for (size_t j = 0; j < i; j++) {
             struct hm_loaded *lower = &host->loaded[j];
-            if (!lower->id[0] || strcmp(lower->id, upper->id) != 0 || strcmp(lower->source->kind, upper->source->kind) != 0) continue;
+            if (!lower->id[0] || strcmp(lower->id, upper->id) != 0 ||
+                strcmp(lower->source->kind, upper->source->kind) != 0)
+                continue;
             if (strcmp(lower->source->layer, upper->source->layer) == 0) {
                 char message[256];
-                snprintf(message, sizeof message, "id: '%s' is declared in %s already", upper->id, lower->source->file);
+                snprintf(message, sizeof message, "id: '%s' is declared in %s already", upper->id,
+                         lower->source->file);
                 hm_problem(host, upper->id, upper->source->file, 0, message);
             }
             lower->active = false;
@@ -366,7 +380,8 @@ static void find_layers(struct hm_host *host) {
     }
 }
 
-// ---- what services declare ----------------------------------------------------------------------------------------------------------
+// ---- what services declare
+// ----------------------------------------------------------------------------------------------------------
 
 // Puts every member of decl[field] into the registry table `into`; a name that is there already is a problem.
 static void merge(lua_State *L, struct hm_host *host, int plugin, const char *field, const void *into) {
@@ -432,7 +447,7 @@ static int build_catalogue(lua_State *L) {
 }
 
 static int set_up(lua_State *L) {
-    static const void *const tables[] = {&hm_reg_decls, &hm_reg_methods, &hm_reg_owners,   &hm_reg_records,
+    static const void *const tables[] = {&hm_reg_decls, &hm_reg_methods, &hm_reg_owners,  &hm_reg_records,
                                          &hm_reg_kinds, &hm_reg_active,  &hm_reg_required};
     hm_lua_json_open(L);
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -461,7 +476,8 @@ static void load_plugins(struct hm_host *host) {
         int plugin = (int)host->loaded_count++;
         host->loaded[plugin] = (struct hm_loaded){.source = s, .under = -1};
         snprintf(host->loaded[plugin].id, sizeof host->loaded[plugin].id, "%s", s->id);
-        if (!guarded(host, load_plugin, s, plugin) && hm_sandbox_spent(&host->box)) return; // the state is no longer good
+        if (!guarded(host, load_plugin, s, plugin) && hm_sandbox_spent(&host->box))
+            return; // the state is no longer good
     }
     find_layers(host);
 }
@@ -489,8 +505,8 @@ bool hm_host_load(struct hm_host *host) {
     bool ok = guarded(host, set_up, &host_source, -1) && load_kinds(host);
     if (ok) {
         load_plugins(host);
-        ok = !host->problems.len && guarded(host, register_all, &host_source, -1) && !host->problems.len && make_types(host) &&
-             guarded(host, build_catalogue, &host_source, -1) && !host->problems.len;
+        ok = !host->problems.len && guarded(host, register_all, &host_source, -1) && !host->problems.len &&
+             make_types(host) && guarded(host, build_catalogue, &host_source, -1) && !host->problems.len;
     }
     hm_sandbox_disarm(&host->box);
     host->open = ok;

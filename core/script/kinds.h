@@ -1,4 +1,5 @@
-// The constructors of plugins/lib/kinds/*.lua as the editor shows them. They are written in Lua; a test holds these rows to them.
+// The constructors of plugins/lib/kinds/*.lua as the editor shows them. They are written in Lua; a test holds
+// these rows to them.
 #pragma once
 #include "script/host.h"
 

@@ -1,5 +1,6 @@
-// calendar: free hours of the week (0 = Monday 00:00 … 167, in the institution's zone) and moments (milliseconds since 1970
-// UTC). The zone is a fixed offset: Uzbekistan has no summer time. Pure functions of their arguments and the zone.
+// calendar: free hours of the week (0 = Monday 00:00 … 167, in the institution's zone) and moments
+// (milliseconds since 1970 UTC). The zone is a fixed offset: Uzbekistan has no summer time. Pure functions of
+// their arguments and the zone.
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
@@ -59,7 +60,8 @@ static void check_hours(lua_State *L, int index, bool hours[168], const char *wh
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, index, i);
         lua_Integer h = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
-        if (h < 0 || h > 167) luaL_error(L, "%s: element %d is not an hour of the week (0 to 167)", what, (int)i);
+        if (h < 0 || h > 167)
+            luaL_error(L, "%s: element %d is not an hour of the week (0 to 167)", what, (int)i);
         hours[h] = true;
         lua_pop(L, 1);
     }
@@ -122,20 +124,24 @@ static int calendar_date(lua_State *L) {
 }
 
 static int calendar_at(lua_State *L) {
-    lua_Integer year = luaL_checkinteger(L, 1), month = luaL_checkinteger(L, 2), day = luaL_checkinteger(L, 3);
+    lua_Integer year = luaL_checkinteger(L, 1), month = luaL_checkinteger(L, 2),
+                day = luaL_checkinteger(L, 3);
     lua_Integer hour = luaL_optinteger(L, 4, 0), minute = luaL_optinteger(L, 5, 0);
     luaL_argcheck(L, year >= 1 && year <= 4000, 1, "not a year");
     luaL_argcheck(L, month >= 1 && month <= 12, 2, "not a month");
     luaL_argcheck(L, day >= 1 && day <= 31, 3, "not a day");
     luaL_argcheck(L, hour >= 0 && hour <= 24, 4, "not an hour");
     luaL_argcheck(L, minute >= 0 && minute <= 59, 5, "not a minute");
-    lua_pushinteger(L, (lua_Integer)(days_of(year, month, day) * DAY_MS + hour * HOUR_MS + minute * 60000 - zone_ms(L)));
+    lua_pushinteger(
+        L, (lua_Integer)(days_of(year, month, day) * DAY_MS + hour * HOUR_MS + minute * 60000 - zone_ms(L)));
     return 1;
 }
 
-// ---- slots --------------------------------------------------------------------------------------------------------------------------
+// ---- slots
+// --------------------------------------------------------------------------------------------------------------------------
 
-static lua_Integer option(lua_State *L, const char *name, lua_Integer otherwise, lua_Integer low, lua_Integer high) {
+static lua_Integer option(lua_State *L, const char *name, lua_Integer otherwise, lua_Integer low,
+                          lua_Integer high) {
     lua_getfield(L, 1, name);
     lua_Integer v = luaL_optinteger(L, -1, otherwise);
     if (v < low || v > high) luaL_error(L, "calendar.slots: %s: from %d to %d", name, (int)low, (int)high);
@@ -148,10 +154,12 @@ static bool is_busy(lua_State *L, int index, int64_t starts, int64_t ends) {
     lua_Integer n = lua_istable(L, index) ? (lua_Integer)lua_rawlen(L, index) : 0;
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, index, i);
-        if (!lua_istable(L, -1)) luaL_error(L, "calendar.slots: busy: element %d is not {starts, ends}", (int)i);
+        if (!lua_istable(L, -1))
+            luaL_error(L, "calendar.slots: busy: element %d is not {starts, ends}", (int)i);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2)) luaL_error(L, "calendar.slots: busy: element %d is not {starts, ends}", (int)i);
+        if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2))
+            luaL_error(L, "calendar.slots: busy: element %d is not {starts, ends}", (int)i);
         bool meets = (double)starts < lua_tonumber(L, -1) && (double)ends > lua_tonumber(L, -2);
         lua_pop(L, 3);
         if (meets) return true;
@@ -200,18 +208,22 @@ static int calendar_slots(lua_State *L) {
 
 static const struct hm_lua_fn calendar_fns[] = {
     {"slots",
-     "options: {a: integer[], b: integer[]?, from: integer, days: integer?, minutes: integer?, busy: integer[][]?, limit: integer?} "
+     "options: {a: integer[], b: integer[]?, from: integer, days: integer?, minutes: integer?, busy: "
+     "integer[][]?, limit: integer?} "
      "-> {starts: integer, minutes: integer, weekend: boolean}[]",
-     "Times at which both have a free hour of the week, in order, without those that meet something in busy.", calendar_slots, NULL},
-    {"overlap", "a: integer[], b: integer[] -> integer", "How many hours of the week both are free.", calendar_overlap, NULL},
+     "Times at which both have a free hour of the week, in order, without those that meet something in busy.",
+     calendar_slots, NULL},
+    {"overlap", "a: integer[], b: integer[] -> integer", "How many hours of the week both are free.",
+     calendar_overlap, NULL},
     {"weekend", "hours: integer[] -> integer[]", "Those of Saturday and Sunday.", calendar_weekend, NULL},
     {"local_time",
-     "ms: integer -> {year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: integer, hour_of_week: "
+     "ms: integer -> {year: integer, month: integer, day: integer, hour: integer, minute: integer, weekday: "
+     "integer, hour_of_week: "
      "integer}",
      "A moment in the institution's zone; weekday 1 is Monday.", calendar_local_time, NULL},
     {"date", "ms: integer -> string", "Its date there, such as \"2026-09-01\".", calendar_date, NULL},
     {"at", "year: integer, month: integer, day: integer, hour: integer?, minute: integer? -> integer",
      "The moment of a date and time in the institution's zone.", calendar_at, NULL},
     {0}};
-const struct hm_lua_module hm_module_calendar = {"calendar", "Free hours and moments, in the institution's zone.", calendar_fns,
-                                                 false};
+const struct hm_lua_module hm_module_calendar = {
+    "calendar", "Free hours and moments, in the institution's zone.", calendar_fns, false};

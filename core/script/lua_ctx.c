@@ -1,9 +1,9 @@
-// ctx: who asks, what they may, the time and the random numbers of the call; accounts; log. Every function answers from the
-// host's own call, never from the fields of the table that a plugin holds.
-#include "script/host.h"
+// ctx: who asks, what they may, the time and the random numbers of the call; accounts; log. Every function
+// answers from the host's own call, never from the fields of the table that a plugin holds.
 #include "base/code.h"
 #include "base/log.h"
 #include "script/frames.h"
+#include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
 #include <math.h>
@@ -64,7 +64,8 @@ void hm_ctx_push(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_ctx_now);
 }
 
-// ---- rights ---------------------------------------------------------------------------------------------------------------------
+// ---- rights
+// ---------------------------------------------------------------------------------------------------------------------
 
 static int ctx_has_role(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -103,7 +104,8 @@ static int ctx_can_see(lua_State *L) {
     return 1;
 }
 
-// ---- refusing ---------------------------------------------------------------------------------------------------------------------
+// ---- refusing
+// ---------------------------------------------------------------------------------------------------------------------
 
 static int ctx_refuse(lua_State *L) {
     luaL_checkstring(L, 2);
@@ -135,7 +137,8 @@ static int ctx_invalid(lua_State *L) {
     hm_raise_faults(L, &host->faults);
 }
 
-// ---- what is repeatable -------------------------------------------------------------------------------------------------------------
+// ---- what is repeatable
+// -------------------------------------------------------------------------------------------------------------
 
 static int ctx_random(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -192,29 +195,40 @@ static const struct hm_lua_fn ctx_fns[] = {
     {"person", "string?", "Id of the caller's person, when they have one.", NULL, NULL},
     {"login", "string?", "Login of the caller's account.", NULL, NULL},
     {"roles", "string[]", "Roles of the caller's account.", NULL, NULL},
-    {"principals", "string[]?", "All that the caller is: person:<id>, role:<name>, memberships such as pair:<id>.", NULL, NULL},
+    {"principals", "string[]?",
+     "All that the caller is: person:<id>, role:<name>, memberships such as pair:<id>.", NULL, NULL},
     {"institution", "string", "Id of the institution.", NULL, NULL},
-    {"now", "integer", "The time of the call, in milliseconds since 1970 UTC. The only clock there is.", NULL, NULL},
+    {"now", "integer", "The time of the call, in milliseconds since 1970 UTC. The only clock there is.", NULL,
+     NULL},
     {"locale", "string", "Language the caller reads: uz, uz-Cyrl, ru, en.", NULL, NULL},
     {"admin", "boolean", "The caller is an administrator.", NULL, NULL},
-    {"has_role", "...: string -> boolean", "Does the caller's account have any of these roles?", ctx_has_role, NULL},
-    {"require", "...: string", "Goes on only when the caller has one of these roles, or is one of these principals (\"pair:<id>\", "
-     "\"person:<id>\"). Else: forbidden, with what is needed.", ctx_require, NULL},
-    {"can_see", "record: Record -> boolean", "Does the record's audience include the caller?", ctx_can_see, NULL},
-    {"refuse", "reason: string, data: table?", "Ends the call with a conflict: a reason that programs know, and more in data.",
-     ctx_refuse, NULL},
-    {"not_found", "", "Ends the call: there is no such thing, or the caller may not see it.", ctx_not_found, NULL},
-    {"invalid", "path: string, message: string", "Ends the call: this parameter is wrong.", ctx_invalid, NULL},
-    {"random", "n: integer? -> number", "A number in [0, 1), or a whole one from 1 to n; the same again when the call is repeated.",
-     ctx_random, NULL},
+    {"has_role", "...: string -> boolean", "Does the caller's account have any of these roles?", ctx_has_role,
+     NULL},
+    {"require", "...: string",
+     "Goes on only when the caller has one of these roles, or is one of these principals (\"pair:<id>\", "
+     "\"person:<id>\"). Else: forbidden, with what is needed.",
+     ctx_require, NULL},
+    {"can_see", "record: Record -> boolean", "Does the record's audience include the caller?", ctx_can_see,
+     NULL},
+    {"refuse", "reason: string, data: table?",
+     "Ends the call with a conflict: a reason that programs know, and more in data.", ctx_refuse, NULL},
+    {"not_found", "", "Ends the call: there is no such thing, or the caller may not see it.", ctx_not_found,
+     NULL},
+    {"invalid", "path: string, message: string", "Ends the call: this parameter is wrong.", ctx_invalid,
+     NULL},
+    {"random", "n: integer? -> number",
+     "A number in [0, 1), or a whole one from 1 to n; the same again when the call is repeated.", ctx_random,
+     NULL},
     {"uuid", " -> string", "A new id for a record.", ctx_uuid, NULL},
     {"progress", "part: number, note: string?", "Tells how far a job is, from 0 to 1.", ctx_progress, NULL},
-    {"call", "method: string, params: table? -> any", "Another method, in the same transaction and as the same caller.", ctx_call,
-     NULL},
+    {"call", "method: string, params: table? -> any",
+     "Another method, in the same transaction and as the same caller.", ctx_call, NULL},
     {0}};
-const struct hm_lua_module hm_module_ctx = {"ctx", "Who asks, what they may, and the time of the call.", ctx_fns, true};
+const struct hm_lua_module hm_module_ctx = {"ctx", "Who asks, what they may, and the time of the call.",
+                                            ctx_fns, true};
 
-// ---- accounts -------------------------------------------------------------------------------------------------------------------------
+// ---- accounts
+// -------------------------------------------------------------------------------------------------------------------------
 
 static void check_roles(lua_State *L, int roles) {
     static const char *const known[] = {"administrator", "coordinator", "psychologist", "coach", "student"};
@@ -246,13 +260,15 @@ static int accounts_invite(lua_State *L) {
     char code[20], hash[65];
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    if (!hm_who_has_role(&host->call.who, HM_LIT("coordinator")) && !hm_who_has_role(&host->call.who, HM_LIT("administrator"))) {
+    if (!hm_who_has_role(&host->call.who, HM_LIT("coordinator")) &&
+        !hm_who_has_role(&host->call.who, HM_LIT("administrator"))) {
         lua_createtable(L, 0, 1);
         lua_pushliteral(L, "coordinator");
         lua_setfield(L, -2, "need");
         hm_raise(L, HM_FORBIDDEN, NULL, -1);
     }
-    if (!host->call.may_write) return luaL_error(L, "accounts.invite: this method does not declare writes=true");
+    if (!host->call.may_write)
+        return luaL_error(L, "accounts.invite: this method does not declare writes=true");
     if (lua_getfield(L, 1, "roles") != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);
@@ -279,8 +295,12 @@ static int accounts_invite(lua_State *L) {
     hm_code_format(bytes, code);
     if (!hm_code_hash(hm_str_of(code), hash)) return luaL_error(L, "accounts.invite: no code could be made");
     struct hm_json data = hm_check_json(L, 6, 0, "accounts.invite");
-    struct hm_write_args args = {.type = HM_LIT("invitation"), .id = hm_str_of(hash), .data = data.raw, .create = true,
-                                 .by = hm_str_of(host->call.who.person), .now_ms = host->call.now_ms};
+    struct hm_write_args args = {.type = HM_LIT("invitation"),
+                                 .id = hm_str_of(hash),
+                                 .data = data.raw,
+                                 .create = true,
+                                 .by = hm_str_of(host->call.who.person),
+                                 .now_ms = host->call.now_ms};
     if (!hm_tx_put(host->tx, &args, &err)) hm_raise_error(L, &err);
     lua_pushstring(L, code);
     return 1;
@@ -308,13 +328,15 @@ static int accounts_exists(lua_State *L) {
 
 static const struct hm_lua_fn accounts_fns[] = {
     {"invite", "invitation: {person: string, roles: string[]?, name: string?, days: number?} -> string",
-     "A code with which this person makes an account; valid for 14 days unless said. Roles beyond student: administrators only.",
+     "A code with which this person makes an account; valid for 14 days unless said. Roles beyond student: "
+     "administrators only.",
      accounts_invite, "coordinator"},
     {"exists", "person: string -> boolean", "Has this person an account?", accounts_exists, NULL},
     {0}};
 const struct hm_lua_module hm_module_accounts = {"accounts", "Accounts of persons.", accounts_fns, false};
 
-// ---- log ----------------------------------------------------------------------------------------------------------------------------------
+// ---- log
+// ----------------------------------------------------------------------------------------------------------------------------------
 
 void hm_log_line(struct hm_host *host, int level, struct hm_str text) {
     if (host->call.testing || !host->channel || host->call.log_lines >= host->limits.log_lines) return;
@@ -339,7 +361,8 @@ static int log_warn(lua_State *L) {
 }
 
 static const struct hm_lua_fn log_fns[] = {
-    {"info", "text: string", "A line for the plugin's log. No personal data; 100 lines a call.", log_info, NULL},
+    {"info", "text: string", "A line for the plugin's log. No personal data; 100 lines a call.", log_info,
+     NULL},
     {"warn", "text: string", "The same, as a warning.", log_warn, NULL},
     {0}};
 const struct hm_lua_module hm_module_log = {"log", "The plugin's log.", log_fns, false};

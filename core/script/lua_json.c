@@ -1,6 +1,6 @@
-// JSON and Lua values. One state, one thread at a time. What always holds: while a buffer is being filled no function of Lua
-// is called that could raise; what is decoded goes through a buffer of the thread that is used again, so that an error of Lua
-// in the middle loses nothing.
+// JSON and Lua values. One state, one thread at a time. What always holds: while a buffer is being filled no
+// function of Lua is called that could raise; what is decoded goes through a buffer of the thread that is
+// used again, so that an error of Lua in the middle loses nothing.
 #include "script/lua_json.h"
 #include <lauxlib.h>
 #include <math.h>
@@ -39,7 +39,8 @@ bool hm_lua_is_array_marked(lua_State *L, int index) {
     return marked;
 }
 
-// ---- JSON to Lua ------------------------------------------------------------------------------------------------------
+// ---- JSON to Lua
+// ------------------------------------------------------------------------------------------------------
 
 struct decoder {
     const char *at, *end;
@@ -174,7 +175,8 @@ void hm_lua_push_json(lua_State *L, struct hm_json value) {
     push_value(L, &d, false);
 }
 
-// ---- Lua to JSON ------------------------------------------------------------------------------------------------------
+// ---- Lua to JSON
+// ------------------------------------------------------------------------------------------------------
 
 // Where we are, for errors: a chain on the C stack.
 struct path {
@@ -193,8 +195,9 @@ struct encoder {
 static size_t path_text(const struct path *p, char *text, size_t cap) {
     size_t len = p->up ? path_text(p->up, text, cap) : 0;
     if (!p->up || len + 1 >= cap) return len;
-    int more = p->name.ptr ? snprintf(text + len, cap - len, len ? ".%.*s" : "%.*s", (int)p->name.len, p->name.ptr)
-                           : snprintf(text + len, cap - len, "[%lld]", (long long)p->index);
+    int more = p->name.ptr
+                   ? snprintf(text + len, cap - len, len ? ".%.*s" : "%.*s", (int)p->name.len, p->name.ptr)
+                   : snprintf(text + len, cap - len, "[%lld]", (long long)p->index);
     if (more < 0) return len;
     len += (size_t)more;
     return len < cap ? len : cap - 1;
@@ -210,7 +213,8 @@ static bool put_value(struct encoder *e, int index, const struct path *p, unsign
 
 static bool is_code(lua_State *L, int index) {
     int t = lua_type(L, index);
-    return t == LUA_TFUNCTION || t == LUA_TUSERDATA || t == LUA_TTHREAD || (t == LUA_TLIGHTUSERDATA && !hm_lua_is_null(L, index));
+    return t == LUA_TFUNCTION || t == LUA_TUSERDATA || t == LUA_TTHREAD ||
+           (t == LUA_TLIGHTUSERDATA && !hm_lua_is_null(L, index));
 }
 
 static bool put_array(struct encoder *e, int index, const struct path *p, unsigned depth) {
@@ -295,7 +299,8 @@ static bool put_member(struct encoder *e, const struct path *p, unsigned depth, 
     if (lua_type(L, -2) == LUA_TSTRING) {
         name.ptr = lua_tolstring(L, -2, &name.len); // is a text already: nothing is made
     } else if (lua_isinteger(L, -2)) {
-        name = (struct hm_str){digits, (size_t)snprintf(digits, sizeof digits, "%lld", (long long)lua_tointeger(L, -2))};
+        name = (struct hm_str){
+            digits, (size_t)snprintf(digits, sizeof digits, "%lld", (long long)lua_tointeger(L, -2))};
     } else {
         return fail(e, p, "a name that is neither text nor a whole number");
     }
@@ -365,7 +370,8 @@ static bool put_value(struct encoder *e, int index, const struct path *p, unsign
         return true;
     }
     case LUA_TTABLE:
-        if (lua_rawlen(L, index) > 0 || hm_lua_is_array_marked(L, index)) return put_array(e, index, p, depth);
+        if (lua_rawlen(L, index) > 0 || hm_lua_is_array_marked(L, index))
+            return put_array(e, index, p, depth);
         return put_object(e, index, p, depth);
     case LUA_TLIGHTUSERDATA:
         if (hm_lua_is_null(L, index)) {
@@ -380,7 +386,8 @@ static bool put_value(struct encoder *e, int index, const struct path *p, unsign
     }
 }
 
-bool hm_lua_to_json_opt(lua_State *L, int index, bool skip_code, size_t max, struct hm_buf *out, struct hm_error *err) {
+bool hm_lua_to_json_opt(lua_State *L, int index, bool skip_code, size_t max, struct hm_buf *out,
+                        struct hm_error *err) {
     struct encoder e = {L, out, err, out->len, max, skip_code};
     struct path root = {0};
     int top = lua_gettop(L);

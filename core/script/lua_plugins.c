@@ -1,4 +1,5 @@
-// plugins: the declarations that are active, for services that run what others declare (questionnaires, matching rules).
+// plugins: the declarations that are active, for services that run what others declare (questionnaires,
+// matching rules).
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
@@ -47,8 +48,9 @@ static int plugins_get(lua_State *L) {
 }
 
 static const struct hm_lua_fn plugins_fns[] = {
-    {"all", "kind: string -> table[]", "All active declarations of a kind: service, matcher, activity, questionnaire, report.",
-     plugins_all, NULL},
+    {"all", "kind: string -> table[]",
+     "All active declarations of a kind: service, matcher, activity, questionnaire, report.", plugins_all,
+     NULL},
     {"get", "kind: string, id: string -> table?", "One of them, or nil.", plugins_get, NULL},
     {0}};
 const struct hm_lua_module hm_module_plugins = {"plugins", "What other plugins declare.", plugins_fns, false};

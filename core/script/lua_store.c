@@ -1,15 +1,16 @@
-// store: records, as a plugin reads and writes them. Reads go to the snapshot with the call's own writes over it (tx.h); writes
-// are checked against the declared schema here and become intents. Scans that a script leaves early are closed by the for loop
-// (a closing value), or at the end of the call.
-#include "script/host.h"
+// store: records, as a plugin reads and writes them. Reads go to the snapshot with the call's own writes over
+// it (tx.h); writes are checked against the declared schema here and become intents. Scans that a script
+// leaves early are closed by the for loop (a closing value), or at the end of the call.
 #include "script/frames.h"
+#include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
 #include <stdio.h>
 
 static const char scan_meta[] = "hamroh.scan";
 
-// ---- records as tables ------------------------------------------------------------------------------------------------------------
+// ---- records as tables
+// ------------------------------------------------------------------------------------------------------------
 
 static void push_packed(lua_State *L, struct hm_str packed) {
     struct hm_str item;
@@ -31,7 +32,8 @@ struct hm_str hm_check_packed(lua_State *L, int index, unsigned which, const cha
     for (lua_Integer i = 1; i <= n; i++) {
         struct hm_str item = {0};
         if (lua_rawgeti(L, index, i) == LUA_TSTRING) item.ptr = lua_tolstring(L, -1, &item.len);
-        if (!item.len || item.len > 1000) luaL_error(L, "%s: element %d is not a principal such as \"role:coordinator\"", what, (int)i);
+        if (!item.len || item.len > 1000)
+            luaL_error(L, "%s: element %d is not a principal such as \"role:coordinator\"", what, (int)i);
         hm_packed_add(out, item);
         lua_pop(L, 1);
     }
@@ -84,7 +86,8 @@ void hm_record_push(lua_State *L, const struct hm_view *view) {
     lua_setfield(L, record, "data");
 }
 
-// ---- arguments --------------------------------------------------------------------------------------------------------------------
+// ---- arguments
+// --------------------------------------------------------------------------------------------------------------------
 
 // A type that plugins may see. Pushes nothing.
 static const struct hm_type *check_type(lua_State *L, int index, bool for_writing) {
@@ -94,7 +97,8 @@ static const struct hm_type *check_type(lua_State *L, int index, bool for_writin
     if (!type || type->hidden) luaL_error(L, "there is no record type '%s'", name.ptr);
     if (for_writing && type->core) luaL_error(L, "records of type '%s' are the core's own", name.ptr);
     if (for_writing && !host->call.may_write)
-        luaL_error(L, "this method may not write: it does not declare writes=true, or is the long part of a job");
+        luaL_error(
+            L, "this method may not write: it does not declare writes=true, or is the long part of a job");
     return type;
 }
 
@@ -107,7 +111,8 @@ static struct hm_str check_id(lua_State *L, int index) {
 // Pushes the declaration of the type: {key=, fields=, …}.
 static void push_declared(lua_State *L, const struct hm_type *type) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_records);
-    if (lua_getfield(L, -1, type->name) != LUA_TTABLE) luaL_error(L, "record type '%s' is not declared", type->name);
+    if (lua_getfield(L, -1, type->name) != LUA_TTABLE)
+        luaL_error(L, "record type '%s' is not declared", type->name);
     lua_remove(L, -2);
 }
 
@@ -134,7 +139,8 @@ static void get_or_raise(lua_State *L, struct hm_str type, struct hm_str id, str
     if (!hm_tx_get(hm_host_of(L)->tx, type, id, view, &err)) hm_raise_error(L, &err);
 }
 
-// ---- reading ------------------------------------------------------------------------------------------------------------------------
+// ---- reading
+// ------------------------------------------------------------------------------------------------------------------------
 
 static int store_get(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -154,8 +160,8 @@ static int store_get(lua_State *L) {
 // What a walk was asked for; the scan itself belongs to the transaction.
 struct walk {
     struct hm_tx_scan *scan;
-    lua_Integer left;        // records that may still be given, -1: all
-    uint64_t serial;         // of the transaction, which may have ended when a script kept the walk
+    lua_Integer left; // records that may still be given, -1: all
+    uint64_t serial;  // of the transaction, which may have ended when a script kept the walk
 };
 
 static void close_walk(lua_State *L, struct walk *w) {
@@ -218,7 +224,9 @@ static void check_options(lua_State *L, int options) {
         lua_pop(L, 1);
         for (size_t i = 0; i < sizeof known / sizeof *known && lua_type(L, -1) == LUA_TSTRING; i++)
             found = found || strcmp(lua_tostring(L, -1), known[i]) == 0;
-        if (!found) luaL_error(L, "option '%s' is not known: index, equals, from, to, order, limit are", luaL_tolstring(L, -1, NULL));
+        if (!found)
+            luaL_error(L, "option '%s' is not known: index, equals, from, to, order, limit are",
+                       luaL_tolstring(L, -1, NULL));
     }
 }
 
@@ -226,8 +234,8 @@ static void check_options(lua_State *L, int options) {
 static struct walk *begin_walk(lua_State *L, bool points) {
     struct hm_host *host = hm_host_of(L);
     struct hm_error err = {0};
-    struct hm_tx_range range = {.type = check_type(L, 1, false), .points = points,
-                                .equals = {HM_JSON_ARRAY, HM_LIT("[]")}};
+    struct hm_tx_range range = {
+        .type = check_type(L, 1, false), .points = points, .equals = {HM_JSON_ARRAY, HM_LIT("[]")}};
     lua_Integer limit = -1;
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
@@ -249,7 +257,8 @@ static struct walk *begin_walk(lua_State *L, bool points) {
     }
     struct walk *w = push_walk(L);
     w->left = limit < 0 ? -1 : limit;
-    if (!hm_tx_scan_begin(host->tx, &range, &w->scan, &err)) luaL_error(L, "%s: %s", range.type->name, err.message);
+    if (!hm_tx_scan_begin(host->tx, &range, &w->scan, &err))
+        luaL_error(L, "%s: %s", range.type->name, err.message);
     return w;
 }
 
@@ -322,10 +331,11 @@ static int store_list(lua_State *L) {
     return 1;
 }
 
-// ---- writing --------------------------------------------------------------------------------------------------------------------------
+// ---- writing
+// --------------------------------------------------------------------------------------------------------------------------
 
-// Where the new data has {sealed=true} for a field that this call wrote before, the clear value is put back, so that it is not
-// lost; the store does the same with what it has.
+// Where the new data has {sealed=true} for a field that this call wrote before, the clear value is put back,
+// so that it is not lost; the store does the same with what it has.
 static void keep_sealed(lua_State *L, const struct hm_type *type, int data, const struct hm_view *before) {
     struct hm_json old, value;
     if (!before->own || !type->sealed_count || !hm_json_parse(before->record.data, &old, NULL)) return;
@@ -390,7 +400,8 @@ static int store_put(lua_State *L) {
     } else {
         args.id = check_id(L, 3);
     }
-    if (lua_getfield(L, 2, "data") != LUA_TTABLE) return luaL_error(L, "%s: data must be a table", type->name);
+    if (lua_getfield(L, 2, "data") != LUA_TTABLE)
+        return luaL_error(L, "%s: data must be a table", type->name);
     own_data(L, 4);
     args.data = check_data(L, type, 4);
     lua_getfield(L, 2, "audience");
@@ -415,7 +426,8 @@ static int store_set(lua_State *L) {
         struct hm_error err = {.code = HM_CONFLICT, .message = "version"};
         hm_raise_error(L, &err);
     }
-    if (lua_getfield(L, 1, "data") != LUA_TTABLE) return luaL_error(L, "%s: data must be a table", type->name);
+    if (lua_getfield(L, 1, "data") != LUA_TTABLE)
+        return luaL_error(L, "%s: data must be a table", type->name);
     own_data(L, 5);
     keep_sealed(L, type, 5, &before);
     args.data = check_data(L, type, 5);
@@ -449,7 +461,8 @@ static int store_patch(lua_State *L) {
     struct hm_write_args args = {.type = hm_str_of(type->name), .id = check_id(L, 2)};
     luaL_checktype(L, 3, LUA_TTABLE);
     get_or_raise(L, args.type, args.id, &before);
-    hm_lua_push_json(L, (struct hm_json){HM_JSON_OBJECT, before.record.data}); // with its own sealed values in clear
+    hm_lua_push_json(
+        L, (struct hm_json){HM_JSON_OBJECT, before.record.data}); // with its own sealed values in clear
     merge_fields(L, 5, 3);
     keep_sealed(L, type, 5, &before); // a change may carry the mark back that it read
     args.audience = before.record.audience;
@@ -467,15 +480,17 @@ static int store_patch(lua_State *L) {
 static int store_delete(lua_State *L) {
     struct hm_error err = {0};
     const struct hm_type *type = check_type(L, 1, true);
-    if (!hm_tx_delete(hm_host_of(L)->tx, hm_str_of(type->name), check_id(L, 2), &err)) hm_raise_error(L, &err);
+    if (!hm_tx_delete(hm_host_of(L)->tx, hm_str_of(type->name), check_id(L, 2), &err))
+        hm_raise_error(L, &err);
     return 0;
 }
 
-// ---- sealed fields --------------------------------------------------------------------------------------------------------------------
+// ---- sealed fields
+// --------------------------------------------------------------------------------------------------------------------
 
 // Asks the server, which writes down who looked and why.
-static void ask_unseal(lua_State *L, struct hm_host *host, struct hm_str type, struct hm_str id, struct hm_str field,
-                       struct hm_str why) {
+static void ask_unseal(lua_State *L, struct hm_host *host, struct hm_str type, struct hm_str id,
+                       struct hm_str field, struct hm_str why) {
     struct hm_error err = {0};
     struct hm_frame_in frame;
     struct hm_json value;
@@ -485,7 +500,8 @@ static void ask_unseal(lua_State *L, struct hm_host *host, struct hm_str type, s
     hm_put_str(out, field);
     hm_put_str(out, why);
     hm_channel_end(host->channel);
-    if (!hm_channel_wait_for(host->channel, HM_F_UNSEALED, host->call.number, &frame, &err)) hm_raise_error(L, &err);
+    if (!hm_channel_wait_for(host->channel, HM_F_UNSEALED, host->call.number, &frame, &err))
+        hm_raise_error(L, &err);
     bool ok = hm_get_u8(&frame.rest) != 0;
     struct hm_str text = hm_get_str(&frame.rest);
     struct hm_buf *copy = hm_scratch(host, 0);
@@ -547,26 +563,33 @@ static int store_array(lua_State *L) {
     return 1;
 }
 
-#define WALK_OPTIONS                                                                                                             \
-    "{index: string?, equals: any, from: any, to: any, order: string?, limit: integer?}?"
+#define WALK_OPTIONS "{index: string?, equals: any, from: any, to: any, order: string?, limit: integer?}?"
 static const struct hm_lua_fn store_fns[] = {
     {"get", "type: string, id: string? -> Record?", "One record, or nil.", store_get, NULL},
-    {"put", "type: string, record: {id: string?, data: table, audience: string[]?, members: string[]?} -> Record",
-     "Creates a record; a conflict when its id is there already. Its data is checked against the declared fields.", store_put,
-     NULL},
-    {"set", "record: Record -> Record", "Replaces a record; a conflict when it is no longer the version that was read.", store_set,
-     NULL},
-    {"patch", "type: string, id: string, changes: table, more: {audience: string[]?, members: string[]?}? -> Record",
+    {"put",
+     "type: string, record: {id: string?, data: table, audience: string[]?, members: string[]?} -> Record",
+     "Creates a record; a conflict when its id is there already. Its data is checked against the declared "
+     "fields.",
+     store_put, NULL},
+    {"set", "record: Record -> Record",
+     "Replaces a record; a conflict when it is no longer the version that was read.", store_set, NULL},
+    {"patch",
+     "type: string, id: string, changes: table, more: {audience: string[]?, members: string[]?}? -> Record",
      "Changes some fields of a record's data; store.null takes a field away.", store_patch, NULL},
-    {"delete", "type: string, id: string", "Removes a record; not found when there is none.", store_delete, NULL},
+    {"delete", "type: string, id: string", "Removes a record; not found when there is none.", store_delete,
+     NULL},
     {"each", "type: string, options: " WALK_OPTIONS " -> fun(): Record?",
-     "Walks the records of a type, by id or in the order of an index, the call's own writes among them.", store_each, NULL},
-    {"first", "type: string, options: " WALK_OPTIONS " -> Record?", "The first of such a walk, or nil.", store_first, NULL},
+     "Walks the records of a type, by id or in the order of an index, the call's own writes among them.",
+     store_each, NULL},
+    {"first", "type: string, options: " WALK_OPTIONS " -> Record?", "The first of such a walk, or nil.",
+     store_first, NULL},
     {"count", "type: string, options: " WALK_OPTIONS " -> integer", "How many there are.", store_count, NULL},
-    {"list", "type: string, options: " WALK_OPTIONS " -> Record[]", "All of them, as a list.", store_list, NULL},
+    {"list", "type: string, options: " WALK_OPTIONS " -> Record[]", "All of them, as a list.", store_list,
+     NULL},
     {"unseal", "record: Record, field: string, why: string -> any",
      "The value of a sealed field. Who looked, at whose, and why is written down.", store_unseal, NULL},
-    {"array", "list: table? -> table", "Marks a table, so that it is written as [] when it is empty.", store_array, NULL},
+    {"array", "list: table? -> table", "Marks a table, so that it is written as [] when it is empty.",
+     store_array, NULL},
     {"null", "lightuserdata", "JSON's null, in values and for store.patch.", NULL, NULL},
     {0}};
 const struct hm_lua_module hm_module_store = {"store", "Records of the institution.", store_fns, false};

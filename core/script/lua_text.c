@@ -94,7 +94,9 @@ static int text_match_date(lua_State *L) {
     snprintf(text, sizeof text, "%.*s", (int)(s.len < 31 ? s.len : 31), s.ptr ? s.ptr : "");
     if (s.len < 31 && sscanf(text, "%4d-%2d-%2d%n", &a, &b, &c, &end) == 3 && (size_t)end == s.len) {
         year = a, month = b, day = c;
-    } else if (s.len < 31 && (sscanf(text, "%2d.%2d.%4d%n", &a, &b, &c, &end) == 3 || sscanf(text, "%2d/%2d/%4d%n", &a, &b, &c, &end) == 3) &&
+    } else if (s.len < 31 &&
+               (sscanf(text, "%2d.%2d.%4d%n", &a, &b, &c, &end) == 3 ||
+                sscanf(text, "%2d/%2d/%4d%n", &a, &b, &c, &end) == 3) &&
                (size_t)end == s.len) {
         year = c, month = b, day = a;
     }
@@ -107,9 +109,10 @@ static int text_match_date(lua_State *L) {
     return 1;
 }
 
-// ---- CSV ----------------------------------------------------------------------------------------------------------------------------
-// The rows are written to a buffer of the host as JSON while the parser runs, since a row handler must not raise; then they
-// become tables.
+// ---- CSV
+// ----------------------------------------------------------------------------------------------------------------------------
+// The rows are written to a buffer of the host as JSON while the parser runs, since a row handler must not
+// raise; then they become tables.
 
 static bool csv_row(void *arg, const struct hm_csv_row *row) {
     struct hm_buf *out = arg;
@@ -136,7 +139,8 @@ static int text_csv(lua_State *L) {
         separator = s.ptr[0];
     }
     hm_buf_char(rows, '[');
-    if (!hm_csv_to_utf8(bytes, utf8, &used, &err) || !hm_csv_parse(hm_buf_view(utf8), separator, csv_row, rows, &err)) {
+    if (!hm_csv_to_utf8(bytes, utf8, &used, &err) ||
+        !hm_csv_parse(hm_buf_view(utf8), separator, csv_row, rows, &err)) {
         lua_createtable(L, 0, 1);
         lua_createtable(L, 1, 0);
         lua_createtable(L, 0, 2);
@@ -168,18 +172,22 @@ static int text_length(lua_State *L) {
 
 static const struct hm_lua_fn text_fns[] = {
     {"fold", "text: string -> string",
-     "For comparing: small letters, one kind of apostrophe, single spaces. \"OʻKTAM\" and \"o'ktam\" become the same.", text_fold,
-     NULL},
+     "For comparing: small letters, one kind of apostrophe, single spaces. \"OʻKTAM\" and \"o'ktam\" become "
+     "the same.",
+     text_fold, NULL},
     {"trim", "text: string -> string", "Without white space at both ends.", text_trim, NULL},
-    {"split", "text: string, separator: string -> string[]", "The parts between separators; nothing for an empty text.", text_split,
-     NULL},
+    {"split", "text: string, separator: string -> string[]",
+     "The parts between separators; nothing for an empty text.", text_split, NULL},
     {"length", "text: string -> integer", "How many characters.", text_length, NULL},
-    {"pick", "translated: table|string|nil, locale: string? -> string?", "The text in this language, or in the next best.",
-     text_pick, NULL},
-    {"match_date", "text: string -> string?", "\"01.09.2026\", \"1/9/2026\" or \"2026-09-01\" as \"2026-09-01\"; nil when it is no date.",
+    {"pick", "translated: table|string|nil, locale: string? -> string?",
+     "The text in this language, or in the next best.", text_pick, NULL},
+    {"match_date", "text: string -> string?",
+     "\"01.09.2026\", \"1/9/2026\" or \"2026-09-01\" as \"2026-09-01\"; nil when it is no date.",
      text_match_date, NULL},
-    {"csv", "bytes: string, options: {separator: string?}? -> {rows: {line: integer, cells: string[]}[], encoding: string}",
+    {"csv",
+     "bytes: string, options: {separator: string?}? -> {rows: {line: integer, cells: string[]}[], encoding: "
+     "string}",
      "Reads a table as spreadsheet programs write it; separator and encoding are found out.", text_csv, NULL},
     {0}};
-const struct hm_lua_module hm_module_text = {"text", "Text as people write it. (text{…} is also the schema of a text.)", text_fns,
-                                             false};
+const struct hm_lua_module hm_module_text = {
+    "text", "Text as people write it. (text{…} is also the schema of a text.)", text_fns, false};

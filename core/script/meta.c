@@ -1,5 +1,6 @@
-// The API as the editor knows it: plugins/meta/*.lua with LuaLS annotations, written from the tables that registration uses.
-// A signature is "name: type, name: type -> type"; names and types are LuaLS's own, so that this file only takes them apart.
+// The API as the editor knows it: plugins/meta/*.lua with LuaLS annotations, written from the tables that
+// registration uses. A signature is "name: type, name: type -> type"; names and types are LuaLS's own, so
+// that this file only takes them apart.
 #include "script/host.h"
 #include "script/kinds.h"
 #include <errno.h>
@@ -40,8 +41,8 @@ static void put_doc(struct hm_buf *out, const char *doc, const char *need) {
 }
 
 // The annotations of a function and its header; `prefix` is "store." or "Ctx:".
-static void put_function(struct hm_buf *out, const char *prefix, const char *name, const char *signature, const char *doc,
-                         const char *need) {
+static void put_function(struct hm_buf *out, const char *prefix, const char *name, const char *signature,
+                         const char *doc, const char *need) {
     struct hm_buf names = {0};
     size_t len;
     const char *result = result_of(signature, &len);
@@ -61,7 +62,8 @@ static void put_function(struct hm_buf *out, const char *prefix, const char *nam
             type_len--;
         bool dots = strncmp(at, "...", 3) == 0;
         bool optional = type_len && type[type_len - 1] == '?';
-        hm_buf_printf(out, "---@param %.*s%s %.*s\n", (int)colon, at, optional && !dots ? "?" : "", (int)(type_len - optional), type);
+        hm_buf_printf(out, "---@param %.*s%s %.*s\n", (int)colon, at, optional && !dots ? "?" : "",
+                      (int)(type_len - optional), type);
         if (names.len) hm_buf_text(&names, ", ");
         hm_buf_add(&names, at, colon);
         at += part;
@@ -89,7 +91,9 @@ static void put_module(struct hm_buf *out, const struct hm_lua_module *m) {
     if (m->name[0]) {
         hm_buf_printf(out, "---@class %s\n", title);
         for (const struct hm_lua_fn *f = m->fns; f->name; f++)
-            if (!f->fn) hm_buf_printf(out, "---@field %s %s %s\n", f->name, strcmp(f->signature, "ctx") == 0 ? "Ctx" : f->signature, f->doc);
+            if (!f->fn)
+                hm_buf_printf(out, "---@field %s %s %s\n", f->name,
+                              strcmp(f->signature, "ctx") == 0 ? "Ctx" : f->signature, f->doc);
         if (is_module_name(m->name, true)) hm_buf_text(out, "---@overload fun(options?: table): table\n");
         hm_buf_printf(out, "%s%s = {}\n\n", m->method ? "local " : "", title);
     } else {
@@ -101,16 +105,20 @@ static void put_module(struct hm_buf *out, const struct hm_lua_module *m) {
     if (m->method) hm_buf_printf(out, "return %s\n", title);
 }
 
-static const char record_text[] =
-    "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n\n"
-    "--- A record as store gives it: a fresh table each time.\n---@class Record\n---@field type string\n---@field id string\n"
-    "---@field version integer the change that last wrote it; 0: made in this call\n---@field created integer\n"
-    "---@field updated integer\n---@field by string? person who wrote it last\n---@field audience string[] principals who may read it\n"
-    "---@field members string[] principals who hold the principal type:id\n"
-    "---@field data table its fields; sealed ones are {sealed=true}\n\n"
-    "--- A change as reactions get it.\n---@class Change\n---@field seq integer\n---@field time integer\n---@field by string?\n"
-    "---@field method string\n---@field action string created, updated or deleted\n---@field type string\n---@field id string\n"
-    "---@field record Record?\n";
+static const char record_text[] = "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n\n"
+                                  "--- A record as store gives it: a fresh table each time.\n---@class "
+                                  "Record\n---@field type string\n---@field id string\n"
+                                  "---@field version integer the change that last wrote it; 0: made in this "
+                                  "call\n---@field created integer\n"
+                                  "---@field updated integer\n---@field by string? person who wrote it "
+                                  "last\n---@field audience string[] principals who may read it\n"
+                                  "---@field members string[] principals who hold the principal type:id\n"
+                                  "---@field data table its fields; sealed ones are {sealed=true}\n\n"
+                                  "--- A change as reactions get it.\n---@class Change\n---@field seq "
+                                  "integer\n---@field time integer\n---@field by string?\n"
+                                  "---@field method string\n---@field action string created, updated or "
+                                  "deleted\n---@field type string\n---@field id string\n"
+                                  "---@field record Record?\n";
 
 static bool write_text(const char *dir, const char *name, const struct hm_buf *text, struct hm_error *err) {
     char path[1024];
@@ -124,7 +132,8 @@ static bool write_kinds(const char *dir, struct hm_error *err) {
     for (size_t i = 0; hm_constructor_groups[i].kind && ok; i++) {
         const struct hm_constructors *g = &hm_constructor_groups[i];
         hm_buf_clear(&out);
-        hm_buf_printf(&out, "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n\n-- %s\n\n", g->doc);
+        hm_buf_printf(&out, "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n\n-- %s\n\n",
+                      g->doc);
         for (const struct hm_lua_fn *f = g->rows; f->name; f++) {
             if (is_module_name(f->name, false)) continue;
             if (f->need && strcmp(f->need, "value") == 0) {
@@ -142,7 +151,8 @@ static bool write_kinds(const char *dir, struct hm_error *err) {
 
 bool hm_meta_write(const char *dir, struct hm_error *err) {
     struct hm_buf out = {0};
-    bool ok = mkdir(dir, 0755) == 0 || errno == EEXIST || hm_fail(err, HM_UNAVAILABLE, "%s: error %d", dir, errno);
+    bool ok =
+        mkdir(dir, 0755) == 0 || errno == EEXIST || hm_fail(err, HM_UNAVAILABLE, "%s: error %d", dir, errno);
     for (size_t i = 0; hm_modules[i] && ok; i++) {
         hm_buf_clear(&out);
         put_module(&out, hm_modules[i]);

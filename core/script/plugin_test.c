@@ -1,5 +1,6 @@
-// Tests that come with plugins: tests = {["a sentence"] = function(t) … end}. They run in the same sandbox as live calls, over a
-// store in which nothing is but what the test itself writes. Worker thread, before the worker says that it is ready.
+// Tests that come with plugins: tests = {["a sentence"] = function(t) … end}. They run in the same sandbox as
+// live calls, over a store in which nothing is but what the test itself writes. Worker thread, before the
+// worker says that it is ready.
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
@@ -10,7 +11,8 @@
 #define TEST_BYTES (128u << 20)
 #define TEST_NOW INT64_C(1788235200000) // 2026-09-01 09:00 in Tashkent, a Tuesday
 
-// ---- equality that looks inside ------------------------------------------------------------------------------------------------
+// ---- equality that looks inside
+// ------------------------------------------------------------------------------------------------
 
 static bool deep_equal(lua_State *L, int a, int b, unsigned depth) {
     a = lua_absindex(L, a);
@@ -38,7 +40,8 @@ static bool deep_equal(lua_State *L, int a, int b, unsigned depth) {
 
 static const char *shown(lua_State *L, int index, unsigned scratch) {
     struct hm_buf *out = hm_scratch(hm_host_of(L), scratch);
-    if (!hm_lua_to_json_opt(L, index, true, 2000, out, NULL)) hm_buf_text(out, lua_typename(L, lua_type(L, index)));
+    if (!hm_lua_to_json_opt(L, index, true, 2000, out, NULL))
+        hm_buf_text(out, lua_typename(L, lua_type(L, index)));
     return out->data;
 }
 
@@ -47,7 +50,8 @@ static int t_equal(lua_State *L) {
     if (deep_equal(L, 2, 3, 0)) return 0;
     const char *what = luaL_optstring(L, 4, NULL);
     lua_settop(L, 3);
-    return luaL_error(L, "%s%s%s is not %s", what ? what : "", what ? ": " : "", shown(L, 2, 0), shown(L, 3, 1));
+    return luaL_error(L, "%s%s%s is not %s", what ? what : "", what ? ": " : "", shown(L, 2, 0),
+                      shown(L, 3, 1));
 }
 
 static int t_ok(lua_State *L) {
@@ -62,7 +66,9 @@ static int t_fails(lua_State *L) {
     lua_pushvalue(L, 2);
     if (hm_sandbox_pcall(L, 0, 0) == LUA_OK) return luaL_error(L, "does not fail");
     if (!lua_isnil(L, 3)) {
-        const char *text = lua_istable(L, 4) ? shown(L, 4, 0) : lua_type(L, 4) == LUA_TSTRING ? lua_tostring(L, 4) : "";
+        const char *text = lua_istable(L, 4)               ? shown(L, 4, 0)
+                           : lua_type(L, 4) == LUA_TSTRING ? lua_tostring(L, 4)
+                                                           : "";
         lua_pushvalue(L, 3);
         const char *want = lua_tostring(L, -1);
         if (!want || !strstr(text, want)) return luaL_error(L, "fails otherwise: %s", text);
@@ -71,7 +77,8 @@ static int t_fails(lua_State *L) {
     return 1;
 }
 
-// ---- being somebody ----------------------------------------------------------------------------------------------------------------
+// ---- being somebody
+// ----------------------------------------------------------------------------------------------------------------
 
 static void add_membership(void *arg, struct hm_str type, struct hm_str id) {
     struct hm_buf *out = arg, name = {0};
@@ -85,7 +92,8 @@ static void add_membership(void *arg, struct hm_str type, struct hm_str id) {
 
 static struct hm_str text_field(lua_State *L, int table, const char *name) {
     struct hm_str s = {0};
-    if (lua_istable(L, table) && lua_getfield(L, table, name) == LUA_TSTRING) s.ptr = lua_tolstring(L, -1, &s.len);
+    if (lua_istable(L, table) && lua_getfield(L, table, name) == LUA_TSTRING)
+        s.ptr = lua_tolstring(L, -1, &s.len);
     if (lua_istable(L, table)) lua_pop(L, 1); // the table holds it
     return s;
 }
@@ -95,12 +103,15 @@ static struct hm_json push_caller(lua_State *L, int who) {
     struct hm_host *host = hm_host_of(L);
     struct hm_buf *out = hm_scratch(host, 5);
     struct hm_json caller = {0};
-    struct hm_str person = text_field(L, who, "person"), login = text_field(L, who, "login"), locale = text_field(L, who, "locale");
+    struct hm_str person = text_field(L, who, "person"), login = text_field(L, who, "login"),
+                  locale = text_field(L, who, "locale");
     char terminated[HM_ID_MAX + 1];
-    snprintf(terminated, sizeof terminated, "%.*s", (int)(person.len < HM_ID_MAX ? person.len : HM_ID_MAX), person.ptr ? person.ptr : "");
+    snprintf(terminated, sizeof terminated, "%.*s", (int)(person.len < HM_ID_MAX ? person.len : HM_ID_MAX),
+             person.ptr ? person.ptr : "");
     hm_buf_char(out, '{');
     if (person.len) hm_json_member_str(out, "person", person);
-    if (!lua_istable(L, who) || login.len || !person.len) hm_json_member_str(out, "login", login.len ? login : HM_LIT("tester"));
+    if (!lua_istable(L, who) || login.len || !person.len)
+        hm_json_member_str(out, "login", login.len ? login : HM_LIT("tester"));
     hm_json_member_str(out, "locale", locale.len ? locale : HM_LIT("uz"));
     hm_json_member_str(out, "method_by", person);
     bool admin = !lua_istable(L, who);
@@ -203,17 +214,21 @@ static int t_at(lua_State *L) {
 static const struct hm_lua_fn t_fns[] = {
     {"ctx", "ctx", "A ctx as methods get it: an administrator, on 2026-09-01 at 09:00.", NULL, NULL},
     {"plugin", "table", "The declaration under test.", NULL, NULL},
-    {"equal", "a: any, b: any, what: string?", "Both are the same, tables by what is in them.", t_equal, NULL},
-    {"ok", "value: any, what: string?", "The value is true.", t_ok, NULL},
-    {"fails", "fn: function, how: string? -> any", "The function raises an error (in which this text stands); gives the error.", t_fails,
+    {"equal", "a: any, b: any, what: string?", "Both are the same, tables by what is in them.", t_equal,
      NULL},
-    {"call", "method: string, params: table?, who: {person: string?, roles: string[]?, login: string?, locale: string?}? -> any",
+    {"ok", "value: any, what: string?", "The value is true.", t_ok, NULL},
+    {"fails", "fn: function, how: string? -> any",
+     "The function raises an error (in which this text stands); gives the error.", t_fails, NULL},
+    {"call",
+     "method: string, params: table?, who: {person: string?, roles: string[]?, login: string?, locale: "
+     "string?}? -> any",
      "Calls a method as this person; an administrator when nobody is named.", t_call, NULL},
     {"at", "ms: integer", "Sets the time.", t_at, NULL},
     {0}};
 const struct hm_lua_module hm_module_t = {"t", "What the tests of a plugin get.", t_fns, true};
 
-// ---- running ------------------------------------------------------------------------------------------------------------------------
+// ---- running
+// ------------------------------------------------------------------------------------------------------------------------
 
 static void push_t(lua_State *L, const struct hm_host *host, int plugin) {
     lua_newtable(L);
@@ -225,7 +240,8 @@ static void push_t(lua_State *L, const struct hm_host *host, int plugin) {
         }
     // What a kind adds for its own tests, such as t:never_pairs.
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_kinds);
-    if (lua_getfield(L, -1, host->loaded[plugin].source->kind) == LUA_TTABLE && lua_getfield(L, -1, "_tests") == LUA_TTABLE)
+    if (lua_getfield(L, -1, host->loaded[plugin].source->kind) == LUA_TTABLE &&
+        lua_getfield(L, -1, "_tests") == LUA_TTABLE)
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
             lua_pushvalue(L, -2);
             lua_pushvalue(L, -2);
@@ -288,8 +304,9 @@ static int list_tests(lua_State *L) {
 static void begin_test(struct hm_host *host) {
     static const uint8_t seed[32] = {1};
     struct hm_call *c = &host->call;
-    static const char caller[] = "{\"login\":\"tester\",\"locale\":\"uz\",\"roles\":[\"administrator\"],\"principals\":[\"public\","
-                                 "\"institution\",\"role:administrator\"],\"admin\":true}";
+    static const char caller[] =
+        "{\"login\":\"tester\",\"locale\":\"uz\",\"roles\":[\"administrator\"],\"principals\":[\"public\","
+        "\"institution\",\"role:administrator\"],\"admin\":true}";
     struct hm_json json;
     hm_trouble_clear(host);
     hm_tx_begin(host->tx, NULL, host->types, TEST_BYTES, NULL);
@@ -329,7 +346,8 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
         hm_buf_text(&message, host->trouble.message);
         bool detail = host->trouble.code != HM_PLUGIN && host->trouble.data.len > 2;
         if (detail) hm_buf_printf(&message, " %.300s", host->trouble.data.data);
-        hm_problem(host, p->id, host->trouble.file[0] ? host->trouble.file : p->source->file, host->trouble.line, message.data);
+        hm_problem(host, p->id, host->trouble.file[0] ? host->trouble.file : p->source->file,
+                   host->trouble.line, message.data);
         hm_buf_free(&message);
     }
     lua_settop(L, handler - 1);
@@ -340,7 +358,8 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
 }
 
 bool hm_host_test(struct hm_host *host, bool all,
-                  void (*told)(void *arg, const struct hm_loaded *plugin, unsigned passed, unsigned failed), void *arg) {
+                  void (*told)(void *arg, const struct hm_loaded *plugin, unsigned passed, unsigned failed),
+                  void *arg) {
     bool ok = true;
     for (size_t i = 0; i < host->loaded_count; i++) {
         unsigned passed = 0, failed = 0;

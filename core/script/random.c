@@ -1,5 +1,5 @@
-// Random numbers of a call: repeatable from its seed, and good enough for invitation codes, since the seed comes from the server's
-// random generator and what was given out says nothing about what comes.
+// Random numbers of a call: repeatable from its seed, and good enough for invitation codes, since the seed
+// comes from the server's random generator and what was given out says nothing about what comes.
 #include "script/host.h"
 #include <sodium.h>
 
@@ -37,7 +37,8 @@ double hm_random_unit(struct hm_random *r) {
 
 uint64_t hm_random_below(struct hm_random *r, uint64_t n) {
     if (n < 2) return 0;
-    uint64_t reject = (UINT64_MAX - n + 1) % n; // 2^64 mod n: below it some results would come once more often
+    uint64_t reject =
+        (UINT64_MAX - n + 1) % n; // 2^64 mod n: below it some results would come once more often
     for (;;) {
         uint64_t v = next(r);
         if (v >= reject) return v % n;

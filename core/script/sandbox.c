@@ -1,5 +1,6 @@
-// The sandbox. One state at a time is armed, on the one thread of the worker; `armed` is what the signal handler looks at. What
-// always holds: a plugin's functions come from the lists below and nowhere else, and the globals of the state are empty.
+// The sandbox. One state at a time is armed, on the one thread of the worker; `armed` is what the signal
+// handler looks at. What always holds: a plugin's functions come from the lists below and nowhere else, and
+// the globals of the state are empty.
 #include "script/sandbox.h"
 #include "base/clock.h"
 #include <assert.h>
@@ -9,7 +10,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-// The thread sanitizer delivers signals only where it is asked to; there the time is looked up every few instructions instead.
+// The thread sanitizer delivers signals only where it is asked to; there the time is looked up every few
+// instructions instead.
 #if defined(__SANITIZE_THREAD__)
 #define HM_LATE_SIGNALS 1
 #elif defined(__has_feature)
@@ -28,7 +30,8 @@ static bool timer_made;
 static const char library_key = 'l';
 static const char owner_key = 'o';
 
-// ---- time ---------------------------------------------------------------------------------------------------------------
+// ---- time
+// ---------------------------------------------------------------------------------------------------------------
 
 static void note_place(struct hm_sandbox *box, lua_State *L, lua_Debug *ar) {
     if (box->file[0] || !lua_getinfo(L, "Sl", ar)) return;
@@ -69,15 +72,17 @@ bool hm_sandbox_start(struct hm_error *err) {
 
 static void set_timer(unsigned ms) {
     struct itimerspec when = {.it_value = {ms / 1000, (long)(ms % 1000) * 1000000L}};
-    // Once more every 10 ms: should the first fall into a moment when a hook is being changed, the next does not.
+    // Once more every 10 ms: should the first fall into a moment when a hook is being changed, the next does
+    // not.
     if (ms) when.it_interval.tv_nsec = 10000000L;
     if (timer_made && !HM_LATE_SIGNALS) timer_settime(timer, 0, &when, NULL);
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------------
+// ---- memory
+// -------------------------------------------------------------------------------------------------------------
 
-// Lua asks nobody where it was when memory ran out, so it is noted here, at each refusal (Lua collects garbage after the first
-// and tries again). Nothing is allocated by looking.
+// Lua asks nobody where it was when memory ran out, so it is noted here, at each refusal (Lua collects
+// garbage after the first and tries again). Nothing is allocated by looking.
 static void note_refusal(struct hm_sandbox *box) {
     lua_Debug ar;
     for (int level = 0; box->L && lua_getstack(box->L, level, &ar); level++) {
@@ -121,7 +126,8 @@ void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_byt
     box->memory_line = 0;
     box->cpu_ms = cpu_ms;
     box->memory_bytes = memory_bytes;
-    box->cap = memory_bytes && memory_bytes < SIZE_MAX - box->used ? box->used + (size_t)memory_bytes : SIZE_MAX;
+    box->cap =
+        memory_bytes && memory_bytes < SIZE_MAX - box->used ? box->used + (size_t)memory_bytes : SIZE_MAX;
     box->deadline_us = cpu_ms ? hm_mono_us() + (uint64_t)cpu_ms * 1000 : 0;
     if (HM_LATE_SIGNALS && cpu_ms) lua_sethook(box->L, stop_hook, LUA_MASKCOUNT, 1000);
     armed = box;
@@ -167,12 +173,14 @@ int hm_sandbox_pcall(lua_State *L, int args, int results) {
     return status;
 }
 
-// ---- the safe library ---------------------------------------------------------------------------------------------------
-// Functions of Lua's own that are wrapped: the wrapper looks at the arguments and then goes on into the original, in the same
-// frame. They are looked up once, when the first state is made.
+// ---- the safe library
+// ---------------------------------------------------------------------------------------------------
+// Functions of Lua's own that are wrapped: the wrapper looks at the arguments and then goes on into the
+// original, in the same frame. They are looked up once, when the first state is made.
 
 static struct {
-    lua_CFunction find, match, gmatch, gsub, rep, insert, remove, move, concat, unpack, sort, setmetatable, tostring;
+    lua_CFunction find, match, gmatch, gsub, rep, insert, remove, move, concat, unpack, sort, setmetatable,
+        tostring;
 } original;
 
 static int safe_pcall(lua_State *L) {
@@ -191,7 +199,8 @@ static int safe_setmetatable(lua_State *L) {
     if (lua_istable(L, 2))
         for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
             lua_pushstring(L, refused[i]);
-            if (lua_rawget(L, 2) != LUA_TNIL) return luaL_error(L, "setmetatable: %s is not offered", refused[i]);
+            if (lua_rawget(L, 2) != LUA_TNIL)
+                return luaL_error(L, "setmetatable: %s is not offered", refused[i]);
             lua_pop(L, 1);
         }
     return original.setmetatable(L);
@@ -213,7 +222,8 @@ static void check_subject(lua_State *L) {
     size_t subject, pattern;
     luaL_checklstring(L, 1, &subject);
     luaL_checklstring(L, 2, &pattern);
-    if (subject > HM_SUBJECT_MAX) luaL_error(L, "a text of %d bytes is too long for patterns (%d)", (int)subject, HM_SUBJECT_MAX);
+    if (subject > HM_SUBJECT_MAX)
+        luaL_error(L, "a text of %d bytes is too long for patterns (%d)", (int)subject, HM_SUBJECT_MAX);
     if (pattern > 1024) luaL_error(L, "a pattern of %d bytes is too long (1024)", (int)pattern);
 }
 static int safe_find(lua_State *L) {
@@ -251,7 +261,8 @@ static void check_plain(lua_State *L, int index) {
     static const char *const events[] = {"__index", "__newindex", "__len"};
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         lua_pushstring(L, events[i]);
-        if (lua_rawget(L, -2) != LUA_TNIL) luaL_error(L, "the table functions take plain tables, not one with %s", events[i]);
+        if (lua_rawget(L, -2) != LUA_TNIL)
+            luaL_error(L, "the table functions take plain tables, not one with %s", events[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -274,7 +285,8 @@ static int safe_unpack(lua_State *L) {
 }
 static int safe_sort(lua_State *L) {
     check_plain(L, 1);
-    if (lua_rawlen(L, 1) > HM_SORT_MAX) return luaL_error(L, "table.sort: more than %d elements", HM_SORT_MAX);
+    if (lua_rawlen(L, 1) > HM_SORT_MAX)
+        return luaL_error(L, "table.sort: more than %d elements", HM_SORT_MAX);
     return original.sort(L);
 }
 static int safe_move(lua_State *L) {
@@ -288,37 +300,58 @@ static int safe_move(lua_State *L) {
 
 struct offered {
     const char *name;
-    lua_CFunction safe;         // NULL: as Lua has it
-    lua_CFunction *original;    // where the wrapper finds it
+    lua_CFunction safe;      // NULL: as Lua has it
+    lua_CFunction *original; // where the wrapper finds it
 };
-static const struct offered base_list[] = {
-    {"ipairs", NULL, NULL},     {"pairs", NULL, NULL},    {"next", NULL, NULL},
-    {"select", NULL, NULL},     {"tonumber", NULL, NULL}, {"tostring", safe_tostring, &original.tostring},
-    {"type", NULL, NULL},       {"error", NULL, NULL},    {"assert", NULL, NULL},
-    {"rawget", NULL, NULL},     {"rawequal", NULL, NULL}, {"rawlen", NULL, NULL},
-    {"pcall", safe_pcall, NULL}, {"getmetatable", NULL, NULL}, {"setmetatable", safe_setmetatable, &original.setmetatable},
-    {NULL, NULL, NULL}};
-static const struct offered string_list[] = {
-    {"byte", NULL, NULL},  {"char", NULL, NULL},  {"format", NULL, NULL},  {"len", NULL, NULL},
-    {"lower", NULL, NULL}, {"upper", NULL, NULL}, {"reverse", NULL, NULL}, {"sub", NULL, NULL},
-    {"find", safe_find, &original.find},       {"match", safe_match, &original.match},
-    {"gmatch", safe_gmatch, &original.gmatch}, {"gsub", safe_gsub, &original.gsub},
-    {"rep", safe_rep, &original.rep},          {NULL, NULL, NULL}};
-static const struct offered table_list[] = {
-    {"insert", safe_insert, &original.insert}, {"remove", safe_remove, &original.remove},
-    {"concat", safe_concat, &original.concat}, {"unpack", safe_unpack, &original.unpack},
-    {"sort", safe_sort, &original.sort},       {"move", safe_move, &original.move},
-    {"pack", NULL, NULL},                      {NULL, NULL, NULL}};
-static const struct offered math_list[] = {
-    {"abs", NULL, NULL},   {"ceil", NULL, NULL}, {"floor", NULL, NULL},     {"fmod", NULL, NULL}, {"modf", NULL, NULL},
-    {"exp", NULL, NULL},   {"log", NULL, NULL},  {"sqrt", NULL, NULL},      {"sin", NULL, NULL},  {"cos", NULL, NULL},
-    {"tan", NULL, NULL},   {"asin", NULL, NULL}, {"acos", NULL, NULL},      {"atan", NULL, NULL}, {"deg", NULL, NULL},
-    {"rad", NULL, NULL},   {"max", NULL, NULL},  {"min", NULL, NULL},       {"ult", NULL, NULL},  {"type", NULL, NULL},
-    {"tointeger", NULL, NULL}, {"pi", NULL, NULL}, {"huge", NULL, NULL},    {"maxinteger", NULL, NULL},
-    {"mininteger", NULL, NULL}, {NULL, NULL, NULL}};
-static const struct offered utf8_list[] = {{"char", NULL, NULL},  {"charpattern", NULL, NULL}, {"codepoint", NULL, NULL},
-                                           {"codes", NULL, NULL}, {"len", NULL, NULL},         {"offset", NULL, NULL},
+static const struct offered base_list[] = {{"ipairs", NULL, NULL},
+                                           {"pairs", NULL, NULL},
+                                           {"next", NULL, NULL},
+                                           {"select", NULL, NULL},
+                                           {"tonumber", NULL, NULL},
+                                           {"tostring", safe_tostring, &original.tostring},
+                                           {"type", NULL, NULL},
+                                           {"error", NULL, NULL},
+                                           {"assert", NULL, NULL},
+                                           {"rawget", NULL, NULL},
+                                           {"rawequal", NULL, NULL},
+                                           {"rawlen", NULL, NULL},
+                                           {"pcall", safe_pcall, NULL},
+                                           {"getmetatable", NULL, NULL},
+                                           {"setmetatable", safe_setmetatable, &original.setmetatable},
                                            {NULL, NULL, NULL}};
+static const struct offered string_list[] = {{"byte", NULL, NULL},
+                                             {"char", NULL, NULL},
+                                             {"format", NULL, NULL},
+                                             {"len", NULL, NULL},
+                                             {"lower", NULL, NULL},
+                                             {"upper", NULL, NULL},
+                                             {"reverse", NULL, NULL},
+                                             {"sub", NULL, NULL},
+                                             {"find", safe_find, &original.find},
+                                             {"match", safe_match, &original.match},
+                                             {"gmatch", safe_gmatch, &original.gmatch},
+                                             {"gsub", safe_gsub, &original.gsub},
+                                             {"rep", safe_rep, &original.rep},
+                                             {NULL, NULL, NULL}};
+static const struct offered table_list[] = {{"insert", safe_insert, &original.insert},
+                                            {"remove", safe_remove, &original.remove},
+                                            {"concat", safe_concat, &original.concat},
+                                            {"unpack", safe_unpack, &original.unpack},
+                                            {"sort", safe_sort, &original.sort},
+                                            {"move", safe_move, &original.move},
+                                            {"pack", NULL, NULL},
+                                            {NULL, NULL, NULL}};
+static const struct offered math_list[] = {
+    {"abs", NULL, NULL},        {"ceil", NULL, NULL}, {"floor", NULL, NULL}, {"fmod", NULL, NULL},
+    {"modf", NULL, NULL},       {"exp", NULL, NULL},  {"log", NULL, NULL},   {"sqrt", NULL, NULL},
+    {"sin", NULL, NULL},        {"cos", NULL, NULL},  {"tan", NULL, NULL},   {"asin", NULL, NULL},
+    {"acos", NULL, NULL},       {"atan", NULL, NULL}, {"deg", NULL, NULL},   {"rad", NULL, NULL},
+    {"max", NULL, NULL},        {"min", NULL, NULL},  {"ult", NULL, NULL},   {"type", NULL, NULL},
+    {"tointeger", NULL, NULL},  {"pi", NULL, NULL},   {"huge", NULL, NULL},  {"maxinteger", NULL, NULL},
+    {"mininteger", NULL, NULL}, {NULL, NULL, NULL}};
+static const struct offered utf8_list[] = {
+    {"char", NULL, NULL}, {"charpattern", NULL, NULL}, {"codepoint", NULL, NULL}, {"codes", NULL, NULL},
+    {"len", NULL, NULL},  {"offset", NULL, NULL},      {NULL, NULL, NULL}};
 static const struct {
     const char *name; // NULL: the names stand by themselves
     lua_CFunction open;
@@ -424,7 +457,8 @@ bool hm_sandbox_open(struct hm_sandbox *box, void *owner, struct hm_error *err) 
         return hm_fail(err, HM_INTERNAL, "cannot set up a state of Lua");
     }
     lua_pushlightuserdata(box->L, owner);
-    lua_rawsetp(box->L, LUA_REGISTRYINDEX, &owner_key); // the registry exists: a set of one key; outside of any limit
+    lua_rawsetp(box->L, LUA_REGISTRYINDEX,
+                &owner_key); // the registry exists: a set of one key; outside of any limit
     return true;
 }
 

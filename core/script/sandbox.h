@@ -1,10 +1,12 @@
-// A Lua state that cannot do harm by accident: a small library, a limit of time and one of memory that no pcall swallows.
-// What it cannot stop (C code that runs long inside Lua's own library) is stopped from outside by killing the process.
+// A Lua state that cannot do harm by accident: a small library, a limit of time and one of memory that no
+// pcall swallows. What it cannot stop (C code that runs long inside Lua's own library) is stopped from
+// outside by killing the process.
 //
-// Time: a POSIX timer on the thread's CPU clock sends SIGPROF; the handler sets a hook for every instruction, as lua.c does for
-// Ctrl-C. The hook raises an error, at every instruction again, so that a pcall in the script only meets the next one; and pcall
-// itself raises again. It costs nothing until it fires. Memory: the allocator refuses beyond a cap; a small reserve is opened for
-// saying so. A state that met a limit is closed and made anew (hm_sandbox_spent).
+// Time: a POSIX timer on the thread's CPU clock sends SIGPROF; the handler sets a hook for every instruction,
+// as lua.c does for Ctrl-C. The hook raises an error, at every instruction again, so that a pcall in the
+// script only meets the next one; and pcall itself raises again. It costs nothing until it fires. Memory: the
+// allocator refuses beyond a cap; a small reserve is opened for saying so. A state that met a limit is closed
+// and made anew (hm_sandbox_spent).
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
@@ -18,18 +20,19 @@
 
 struct hm_sandbox {
     lua_State *L;
-    size_t used, cap;        // bytes; cap SIZE_MAX when no limit is armed
+    size_t used, cap; // bytes; cap SIZE_MAX when no limit is armed
     volatile sig_atomic_t time_up;
     bool memory_up;
-    unsigned cpu_ms;         // the armed limits, for the report
+    unsigned cpu_ms; // the armed limits, for the report
     uint64_t memory_bytes;
-    char file[128];          // where the limit of time was met
+    char file[128]; // where the limit of time was met
     int line;
-    char memory_file[128];   // where memory was last refused
+    char memory_file[128]; // where memory was last refused
     int memory_line;
-    unsigned depth;          // the host's: methods inside of methods, and whose code runs; an error that a script catches puts
-    int plugin;              // both back to what they were at its pcall
-    uint64_t deadline_us;    // only where signals come late (see sandbox.c)
+    unsigned depth; // the host's: methods inside of methods, and whose code runs; an error that a script
+                    // catches puts
+    int plugin;     // both back to what they were at its pcall
+    uint64_t deadline_us; // only where signals come late (see sandbox.c)
 };
 
 // Once for the process, before privileges are dropped: the timer and its signal.
@@ -47,5 +50,6 @@ bool hm_sandbox_spent(const struct hm_sandbox *box); // met a limit: close it
 void hm_sandbox_check(lua_State *L);
 // As lua_pcall without a handler; but raises again when a limit was met.
 int hm_sandbox_pcall(lua_State *L, int args, int results);
-// Copies the safe library into the table on the top of the stack: fresh tables, so that nobody changes another's.
+// Copies the safe library into the table on the top of the stack: fresh tables, so that nobody changes
+// another's.
 void hm_sandbox_library(lua_State *L);

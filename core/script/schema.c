@@ -1,5 +1,6 @@
-// Checking values against declared shapes. Worker thread. What always holds: the walk stops at HM_JSON_DEPTH, so that a table
-// inside itself ends as a fault, and tables are read and written raw, so that no metamethod of a plugin runs here.
+// Checking values against declared shapes. Worker thread. What always holds: the walk stops at HM_JSON_DEPTH,
+// so that a table inside itself ends as a fault, and tables are read and written raw, so that no metamethod
+// of a plugin runs here.
 #include "script/schema.h"
 #include "base/id.h"
 #include "base/json.h"
@@ -37,7 +38,8 @@ static void leave(struct where *w, size_t len) {
     w->text[len] = '\0';
 }
 
-static void fault(struct run *r, const struct where *w, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void fault(struct run *r, const struct where *w, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static void fault(struct run *r, const struct where *w, const char *format, ...) {
     struct hm_faults *all = r->faults;
     if (all->count < HM_FAULTS_MAX) {
@@ -81,8 +83,10 @@ static bool push_table(lua_State *L, int schema, const char *name) {
 
 static void check_bounds(struct run *r, const struct where *w, int schema, double value, const char *what) {
     double bound;
-    if (number_of(r->L, schema, "min", &bound) && value < bound) fault(r, w, "must be at least %g%s", bound, what);
-    if (number_of(r->L, schema, "max", &bound) && value > bound) fault(r, w, "must be at most %g%s", bound, what);
+    if (number_of(r->L, schema, "min", &bound) && value < bound)
+        fault(r, w, "must be at least %g%s", bound, what);
+    if (number_of(r->L, schema, "max", &bound) && value > bound)
+        fault(r, w, "must be at most %g%s", bound, what);
 }
 
 static size_t characters(struct hm_str s) {
@@ -92,7 +96,8 @@ static size_t characters(struct hm_str s) {
     return n;
 }
 
-// ---- one kind each: the value is at index `v` and may be replaced there -------------------------------------------------------
+// ---- one kind each: the value is at index `v` and may be replaced there
+// -------------------------------------------------------
 
 static void check_text(struct run *r, struct where *w, int schema, int v) {
     struct hm_str s;
@@ -107,7 +112,8 @@ static void check_text(struct run *r, struct where *w, int schema, int v) {
         return;
     }
     size_t n = characters(s);
-    if (number_of(r->L, schema, "max_length", &max) && (double)n > max) fault(r, w, "must have at most %g characters", max);
+    if (number_of(r->L, schema, "max_length", &max) && (double)n > max)
+        fault(r, w, "must have at most %g characters", max);
     check_bounds(r, w, schema, (double)n, " characters long");
 }
 
@@ -152,7 +158,8 @@ static void check_choice(struct run *r, struct where *w, int schema, int v) {
         if (lua_type(L, -1) == LUA_TSTRING)
             snprintf(allowed + len, sizeof allowed - len, "%s\"%s\"", len ? ", " : "", lua_tostring(L, -1));
         if (lua_isinteger(L, -1))
-            snprintf(allowed + len, sizeof allowed - len, "%s%lld", len ? ", " : "", (long long)lua_tointeger(L, -1));
+            snprintf(allowed + len, sizeof allowed - len, "%s%lld", len ? ", " : "",
+                     (long long)lua_tointeger(L, -1));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -166,7 +173,8 @@ static void check_date(struct run *r, struct where *w, int schema, int v) {
     int year = 0, month = 0, day = 0, end = 0;
     (void)schema;
     bool ok = len == 10 && s[4] == '-' && s[7] == '-' && strspn(s, "0123456789-") == 10 &&
-              sscanf(s, "%4d-%2d-%2d%n", &year, &month, &day, &end) == 3 && end == 10 && month >= 1 && month <= 12 && day >= 1;
+              sscanf(s, "%4d-%2d-%2d%n", &year, &month, &day, &end) == 3 && end == 10 && month >= 1 &&
+              month <= 12 && day >= 1;
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     if (!ok || day > days[month - 1] + (month == 2 && leap)) fault(r, w, "must be a date such as 2026-09-01");
 }
@@ -312,7 +320,8 @@ static const struct {
     {"date", check_date, "\"type\":\"string\",\"format\":\"date\""},
     {"time", check_time, "\"type\":\"integer\",\"description\":\"milliseconds since 1970 UTC\""},
     {"ref", check_ref, "\"type\":\"string\",\"maxLength\":128"},
-    {"translated", check_translated, "\"type\":[\"string\",\"object\"],\"additionalProperties\":{\"type\":\"string\"}"},
+    {"translated", check_translated,
+     "\"type\":[\"string\",\"object\"],\"additionalProperties\":{\"type\":\"string\"}"},
     {"any", check_any, ""},
 };
 
@@ -341,7 +350,8 @@ static void check_value(struct run *r, struct where *w, int schema, int v) {
     r->depth--;
 }
 
-// ---- objects --------------------------------------------------------------------------------------------------------------
+// ---- objects
+// --------------------------------------------------------------------------------------------------------------
 
 // Edit distance, for names of up to 32 bytes: "did you mean".
 static unsigned distance(const char *a, const char *b) {
@@ -467,7 +477,8 @@ static int by_path(const void *a, const void *b) {
     return order ? order : strcmp(x->message, y->message);
 }
 
-bool hm_schema_check(lua_State *L, int fields, int value, const struct hm_schema_options *options, struct hm_faults *faults) {
+bool hm_schema_check(lua_State *L, int fields, int value, const struct hm_schema_options *options,
+                     struct hm_faults *faults) {
     struct run r = {L, faults, options->sealed, 0};
     struct where w = {0};
     fields = lua_absindex(L, fields);
@@ -496,7 +507,8 @@ void hm_faults_push(lua_State *L, const struct hm_faults *faults) {
     }
 }
 
-// ---- JSON Schema ------------------------------------------------------------------------------------------------------------
+// ---- JSON Schema
+// ------------------------------------------------------------------------------------------------------------
 
 static void put_member(struct hm_buf *out, const char *name) {
     if (out->len && out->data[out->len - 1] != '{') hm_buf_char(out, ',');
@@ -576,10 +588,10 @@ static void bounds_json(lua_State *L, int schema, const char *kind, struct hm_bu
     static const struct {
         const char *kind, *option, *keyword;
     } rows[] = {
-        {"text", "min", "minLength"},    {"text", "max", "maxLength"},    {"text", "max_length", "maxLength"},
-        {"integer", "min", "minimum"},   {"integer", "max", "maximum"},   {"number", "min", "minimum"},
-        {"number", "max", "maximum"},    {"list", "min", "minItems"},     {"list", "max", "maxItems"},
-        {"map", "max", "maxProperties"}, {"time", "min", "minimum"},      {"time", "max", "maximum"},
+        {"text", "min", "minLength"},    {"text", "max", "maxLength"},  {"text", "max_length", "maxLength"},
+        {"integer", "min", "minimum"},   {"integer", "max", "maximum"}, {"number", "min", "minimum"},
+        {"number", "max", "maximum"},    {"list", "min", "minItems"},   {"list", "max", "maxItems"},
+        {"map", "max", "maxProperties"}, {"time", "min", "minimum"},    {"time", "max", "maximum"},
     };
     double v;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -590,7 +602,8 @@ static void bounds_json(lua_State *L, int schema, const char *kind, struct hm_bu
 }
 
 // A member of the schema as it stands, when it can be written as JSON.
-static void copy_member(lua_State *L, int schema, const char *option, const char *keyword, struct hm_buf *out) {
+static void copy_member(lua_State *L, int schema, const char *option, const char *keyword,
+                        struct hm_buf *out) {
     lua_pushstring(L, option);
     if (lua_rawget(L, schema) != LUA_TNIL) {
         size_t len = out->len;

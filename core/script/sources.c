@@ -1,5 +1,5 @@
-// Where plugins come from: files of the plugin folder, versions in the store, candidates of INIT. All of it is read before
-// privileges are dropped; afterwards only the texts kept here are left. Worker thread.
+// Where plugins come from: files of the plugin folder, versions in the store, candidates of INIT. All of it
+// is read before privileges are dropped; afterwards only the texts kept here are left. Worker thread.
 #include "base/code.h"
 #include "script/host.h"
 #include <dirent.h>
@@ -36,8 +36,8 @@ void hm_sources_free(struct hm_sources *s) {
     *s = (struct hm_sources){0};
 }
 
-struct hm_source *hm_sources_add(struct hm_sources *s, const char *kind, const char *id, const char *file, const char *layer,
-                                 struct hm_str text) {
+struct hm_source *hm_sources_add(struct hm_sources *s, const char *kind, const char *id, const char *file,
+                                 const char *layer, struct hm_str text) {
     if (s->count == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 64;
         s->list = hm_realloc(s->list, s->cap * sizeof *s->list);
@@ -60,14 +60,16 @@ const struct hm_source *hm_sources_find(const struct hm_sources *s, const char *
     return NULL;
 }
 
-// ---- shipped ------------------------------------------------------------------------------------------------------------
+// ---- shipped
+// ------------------------------------------------------------------------------------------------------------
 
 static int is_plugin_file(const struct dirent *d) {
     size_t len = strlen(d->d_name);
     return d->d_name[0] != '.' && len > 4 && len < 64 && strcmp(d->d_name + len - 4, ".lua") == 0;
 }
 
-static bool read_folder(struct hm_sources *s, const char *dir, const char *folder, const char *kind, struct hm_error *err) {
+static bool read_folder(struct hm_sources *s, const char *dir, const char *folder, const char *kind,
+                        struct hm_error *err) {
     char path[1024];
     struct dirent **files = NULL;
     struct hm_buf text = {0};
@@ -81,7 +83,8 @@ static bool read_folder(struct hm_sources *s, const char *dir, const char *folde
         snprintf(file, sizeof file, "%.60s/%.63s", folder, name);
         snprintf(path, sizeof path, "%s/%s", dir, file);
         if (strcmp(kind, "lib") == 0) { // "lib/kinds/service.lua" is asked for as "lib.kinds.service"
-            snprintf(id, sizeof id, "%.*s", (int)(strlen(file) - 4 < HM_NAME_MAX ? strlen(file) - 4 : HM_NAME_MAX), file);
+            snprintf(id, sizeof id, "%.*s",
+                     (int)(strlen(file) - 4 < HM_NAME_MAX ? strlen(file) - 4 : HM_NAME_MAX), file);
             for (char *c = id; *c; c++)
                 if (*c == '/') *c = '.';
         }
@@ -97,18 +100,22 @@ static bool read_folder(struct hm_sources *s, const char *dir, const char *folde
 }
 
 bool hm_sources_read_shipped(struct hm_sources *s, const char *plugin_dir, struct hm_error *err) {
-    if (!read_folder(s, plugin_dir, "lib", "lib", err) || !read_folder(s, plugin_dir, "lib/kinds", "lib", err)) return false;
+    if (!read_folder(s, plugin_dir, "lib", "lib", err) ||
+        !read_folder(s, plugin_dir, "lib/kinds", "lib", err))
+        return false;
     if (!hm_sources_find(s, "lib", "lib.kinds.service"))
-        return hm_fail(err, HM_UNAVAILABLE, "%s: no lib/kinds there; is it the folder of the plugins?", plugin_dir);
+        return hm_fail(err, HM_UNAVAILABLE, "%s: no lib/kinds there; is it the folder of the plugins?",
+                       plugin_dir);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!read_folder(s, plugin_dir, kinds[i].folder, kinds[i].kind, err)) return false;
     return true;
 }
 
-// ---- the institution's ------------------------------------------------------------------------------------------------------
+// ---- the institution's
+// ------------------------------------------------------------------------------------------------------
 
-static bool add_text(struct hm_sources *s, struct hm_json object, const char *kind, const char *id, bool candidate,
-                     struct hm_error *err) {
+static bool add_text(struct hm_sources *s, struct hm_json object, const char *kind, const char *id,
+                     bool candidate, struct hm_error *err) {
     struct hm_json value;
     struct hm_buf text = {0};
     char file[128], note[200] = "";
@@ -124,15 +131,19 @@ static bool add_text(struct hm_sources *s, struct hm_json object, const char *ki
     return true;
 }
 
-static bool read_active(struct hm_sources *s, struct hm_read *read, const struct hm_record *plugin, struct hm_error *err) {
+static bool read_active(struct hm_sources *s, struct hm_read *read, const struct hm_record *plugin,
+                        struct hm_error *err) {
     char kind_text[32], id[HM_NAME_MAX + 1], active[HM_ID_MAX + 1];
     struct hm_json data, version;
     struct hm_record record;
     if (!hm_json_parse(plugin->data, &data, err)) return false;
-    const char *kind = hm_json_get_text(data, "kind", kind_text, sizeof kind_text) ? hm_kind_of(kind_text) : NULL;
+    const char *kind =
+        hm_json_get_text(data, "kind", kind_text, sizeof kind_text) ? hm_kind_of(kind_text) : NULL;
     if (!kind || !hm_json_get_text(data, "id", id, sizeof id))
-        return hm_fail(err, HM_INTERNAL, "record plugin %.*s: no kind or id", (int)plugin->id.len, plugin->id.ptr);
-    if (!hm_json_get_text(data, "active", active, sizeof active) || !active[0]) return true; // back to the shipped one
+        return hm_fail(err, HM_INTERNAL, "record plugin %.*s: no kind or id", (int)plugin->id.len,
+                       plugin->id.ptr);
+    if (!hm_json_get_text(data, "active", active, sizeof active) || !active[0])
+        return true; // back to the shipped one
     return hm_read_get(read, HM_LIT("plugin_version"), hm_str_of(active), &record, err) &&
            hm_json_parse(record.data, &version, err) && add_text(s, version, kind, id, false, err);
 }
@@ -164,12 +175,15 @@ bool hm_sources_read_candidates(struct hm_sources *s, struct hm_json candidates,
     struct hm_json item;
     while (hm_json_next(&it, NULL, &item)) {
         char kind_text[32], id[HM_NAME_MAX + 1];
-        const char *kind = hm_json_get_text(item, "kind", kind_text, sizeof kind_text) ? hm_kind_of(kind_text) : NULL;
+        const char *kind =
+            hm_json_get_text(item, "kind", kind_text, sizeof kind_text) ? hm_kind_of(kind_text) : NULL;
         if (!kind || !hm_json_get_text(item, "id", id, sizeof id))
             return hm_fail(err, HM_PARAMS, "a candidate has no kind or id");
-        // What is stored under the same name makes room: it would be overridden, and the candidate inherits what it would.
+        // What is stored under the same name makes room: it would be overridden, and the candidate inherits
+        // what it would.
         for (size_t i = 0; i < s->count; i++)
-            if (strcmp(s->list[i].layer, "shipped") != 0 && strcmp(s->list[i].kind, kind) == 0 && strcmp(s->list[i].id, id) == 0) {
+            if (strcmp(s->list[i].layer, "shipped") != 0 && strcmp(s->list[i].kind, kind) == 0 &&
+                strcmp(s->list[i].id, id) == 0) {
                 free(s->list[i].text);
                 memmove(&s->list[i], &s->list[i + 1], (s->count - i - 1) * sizeof *s->list);
                 s->count--;

@@ -1,6 +1,6 @@
-// A call's transaction. Worker thread only. What always holds: every entry of a call's own writes stands once in each ordered
-// list that has been made for its type, under the keys that hm_index_keys gives for it, and whatever was
-// looked at in the store is covered by a point or a range of the read set.
+// A call's transaction. Worker thread only. What always holds: every entry of a call's own writes stands once
+// in each ordered list that has been made for its type, under the keys that hm_index_keys gives for it, and
+// whatever was looked at in the store is covered by a point or a range of the read set.
 #include "script/tx.h"
 #include "base/id.h"
 #include "base/wire.h"
@@ -14,8 +14,8 @@ struct entry {
     size_t key_len;
     const struct hm_type *type;
     bool removed, in_store;
-    uint64_t version;    // in the store, 0 when not there
-    uint64_t first;      // when it was laid over the store (tx->clock)
+    uint64_t version; // in the store, 0 when not there
+    uint64_t first;   // when it was laid over the store (tx->clock)
     struct hm_record record;
     struct hm_buf data, audience, members, by;
     UT_hash_handle hh;
@@ -32,7 +32,7 @@ struct order {
     const struct hm_index *index;
     struct item *items;
     size_t count, cap;
-    struct hm_buf old;   // packed keys, while a record is being replaced
+    struct hm_buf old; // packed keys, while a record is being replaced
     struct order *next;
 };
 struct point {
@@ -61,9 +61,9 @@ struct hm_tx_scan {
     bool descending, points, loaded, base_ended;
     struct hm_scan *base;
     struct hm_record base_record;
-    struct hm_buf last;  // key of the last one given
+    struct hm_buf last; // key of the last one given
     bool started;
-    size_t seen;         // its range in the read set
+    size_t seen; // its range in the read set
     uint64_t began;
 };
 struct hm_tx {
@@ -96,7 +96,8 @@ void hm_tx_free(struct hm_tx *tx) {
     free(tx);
 }
 
-bool hm_tx_begin(struct hm_tx *tx, struct hm_store *store, const struct hm_types *types, size_t bytes_max, struct hm_error *err) {
+bool hm_tx_begin(struct hm_tx *tx, struct hm_store *store, const struct hm_types *types, size_t bytes_max,
+                 struct hm_error *err) {
     hm_tx_end(tx);
     tx->store = store;
     tx->types = types;
@@ -167,7 +168,8 @@ size_t hm_tx_writes(const struct hm_tx *tx) {
     return tx->writes;
 }
 
-// ---- the read set -----------------------------------------------------------------------------------------------------
+// ---- the read set
+// -----------------------------------------------------------------------------------------------------
 
 static struct seen_type *seen_type_of(struct hm_tx *tx, struct hm_str name) {
     struct seen_type *t;
@@ -210,7 +212,8 @@ static size_t see_range(struct hm_tx *tx, struct hm_str type, const struct hm_in
     return tx->range_count++;
 }
 
-// The walk came to this key (NULL: to its end). The range grows with it, so that what was never looked at does not count.
+// The walk came to this key (NULL: to its end). The range grows with it, so that what was never looked at
+// does not count.
 static void see_up_to(struct hm_tx_scan *s, const struct hm_str *key) {
     struct seen_range *r = &s->tx->ranges[s->seen];
     struct hm_str low = s->range.low, high = s->range.high;
@@ -230,7 +233,8 @@ static void see_up_to(struct hm_tx_scan *s, const struct hm_str *key) {
     hm_buf_str(&r->low, low);
 }
 
-// ---- the call's own writes ------------------------------------------------------------------------------------------------
+// ---- the call's own writes
+// ------------------------------------------------------------------------------------------------
 
 static struct entry *entry_of(struct hm_tx *tx, struct hm_str type, struct hm_str id) {
     struct entry *e;
@@ -263,7 +267,8 @@ static void each_key(struct hm_tx *tx, const struct order *o, const struct entry
         return;
     }
     hm_buf_clear(&tx->keys);
-    if (!hm_index_keys(o->type, o->index, &e->record, &tx->keys, NULL)) return; // refused at commit, with its reason
+    if (!hm_index_keys(o->type, o->index, &e->record, &tx->keys, NULL))
+        return; // refused at commit, with its reason
     struct hm_str rest = hm_buf_view(&tx->keys), key;
     while (hm_packed_next(&rest, &key))
         fn(tx, (struct order *)o, key, (struct entry *)e);
@@ -315,13 +320,15 @@ static struct order *order_of(struct hm_tx *tx, const struct hm_type *type, cons
     HASH_ITER(hh, tx->entries, e, next) {
         if (e->type == type && !e->removed) each_key(tx, o, e, item_add);
     }
-    // Made now, but as old as the records: a walk that asks for this order must see what was written before it.
+    // Made now, but as old as the records: a walk that asks for this order must see what was written before
+    // it.
     for (size_t i = 0; i < o->count; i++)
         o->items[i].made = o->items[i].entry->first;
     return o;
 }
 
-// Before a record is changed its places are marked; afterwards it gets its new ones, and what is still marked goes.
+// Before a record is changed its places are marked; afterwards it gets its new ones, and what is still marked
+// goes.
 static void orders_mark(struct hm_tx *tx, const struct entry *e) {
     for (struct order *o = tx->orders; o; o = o->next)
         if (o->type == e->type) each_key(tx, o, e, item_mark);
@@ -340,7 +347,8 @@ static bool too_much(struct hm_tx *tx, struct hm_error *err) {
     return true;
 }
 
-static struct entry *entry_new(struct hm_tx *tx, const struct hm_type *type, struct hm_str id, const struct hm_record *stored) {
+static struct entry *entry_new(struct hm_tx *tx, const struct hm_type *type, struct hm_str id,
+                               const struct hm_record *stored) {
     struct entry *e = hm_alloc(sizeof *e);
     hm_buf_clear(&tx->key);
     hm_record_key(hm_str_of(type->name), id, &tx->key);
@@ -361,7 +369,8 @@ static struct entry *entry_new(struct hm_tx *tx, const struct hm_type *type, str
 }
 
 // Looks in the store and notes that it did. False with HM_NOT_FOUND when absent.
-static bool look(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm_record *out, struct hm_error *err) {
+static bool look(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm_record *out,
+                 struct hm_error *err) {
     if (!tx->read) return hm_fail(err, HM_NOT_FOUND, "no such record");
     struct hm_error why = {0};
     bool found = hm_read_get(tx->read, type, id, out, &why);
@@ -370,7 +379,8 @@ static bool look(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct 
     return found;
 }
 
-bool hm_tx_get(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm_view *out, struct hm_error *err) {
+bool hm_tx_get(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm_view *out,
+               struct hm_error *err) {
     struct entry *e = entry_of(tx, type, id);
     if (e) {
         if (e->removed) return hm_fail(err, HM_NOT_FOUND, "no such record");
@@ -441,7 +451,8 @@ bool hm_tx_delete(struct hm_tx *tx, struct hm_str type_name, struct hm_str id, s
     return true;
 }
 
-void hm_tx_memberships(struct hm_tx *tx, const char *person, void (*fn)(void *arg, struct hm_str type, struct hm_str id), void *arg) {
+void hm_tx_memberships(struct hm_tx *tx, const char *person,
+                       void (*fn)(void *arg, struct hm_str type, struct hm_str id), void *arg) {
     for (struct entry *e = tx->entries; e; e = e->hh.next) {
         struct hm_str rest = e->record.members, item;
         while (!e->removed && hm_packed_next(&rest, &item))
@@ -451,9 +462,11 @@ void hm_tx_memberships(struct hm_tx *tx, const char *person, void (*fn)(void *ar
     }
 }
 
-// ---- walks --------------------------------------------------------------------------------------------------------------
+// ---- walks
+// --------------------------------------------------------------------------------------------------------------
 
-bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct hm_tx_scan **out, struct hm_error *err) {
+bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct hm_tx_scan **out,
+                      struct hm_error *err) {
     struct hm_tx_scan *s = hm_alloc(sizeof *s);
     *out = NULL;
     s->type = range->type;
@@ -499,7 +512,8 @@ static void load_base(struct hm_tx_scan *s) {
         struct hm_str key = hm_scan_key(s->base);
         see_up_to(s, &key);
         struct entry *e = entry_of(s->tx, s->base_record.type, s->base_record.id);
-        // Laid over before the walk began: it stands among the own writes. Written since: here is still its place.
+        // Laid over before the walk began: it stands among the own writes. Written since: here is still its
+        // place.
         if (e && (e->first <= s->began || e->removed)) continue;
         s->loaded = true;
     }
@@ -542,13 +556,15 @@ bool hm_tx_scan_next(struct hm_tx_scan *s, struct hm_view *out) {
     }
     s->loaded = false;
     *out = (struct hm_view){s->base_record, false};
-    if (s->points && s->index) see_point(s->tx, s->base_record.type, s->base_record.id, s->base_record.version);
+    if (s->points && s->index)
+        see_point(s->tx, s->base_record.type, s->base_record.id, s->base_record.version);
     struct entry *e = entry_of(s->tx, s->base_record.type, s->base_record.id);
     if (e) *out = (struct hm_view){e->record, true};
     return true;
 }
 
-// ---- what goes to the server ------------------------------------------------------------------------------------------------
+// ---- what goes to the server
+// ------------------------------------------------------------------------------------------------
 
 static void write_whole_type(const struct seen_type *t, struct hm_buf *out) {
     struct hm_str name = hm_str_of(t->name);
@@ -607,7 +623,8 @@ void hm_tx_write_result(struct hm_tx *tx, bool with_intents, struct hm_buf *out)
     size_t at = out->len;
     uint32_t count = 0;
     hm_put_u32(out, 0);
-    for (struct entry *e = tx->entries; e && with_intents; e = e->hh.next) { // in the order in which they were first written
+    for (struct entry *e = tx->entries; e && with_intents;
+         e = e->hh.next) { // in the order in which they were first written
         if (!has_intent(e)) continue;
         hm_put_u8(out, e->removed);
         hm_put_str(out, e->record.type);

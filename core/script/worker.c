@@ -1,5 +1,6 @@
-// The worker process: start, walls, plugins, then calls until the server closes the socket. One thread. What always holds: no
-// plugin code runs before hm_confine, and a call's snapshot is ended before the next call begins, so that no pages stay pinned.
+// The worker process: start, walls, plugins, then calls until the server closes the socket. One thread. What
+// always holds: no plugin code runs before hm_confine, and a call's snapshot is ended before the next call
+// begins, so that no pages stay pinned.
 #include "script/worker.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,7 +28,8 @@ static void read_limits(struct hm_host *host, struct hm_json init) {
     host->limits.log_lines = (unsigned)int_member(limits, "log_lines", 100);
 }
 
-// Reads all sources. The store is read once here, too, so that the reader's slot and its lock are made before the walls stand.
+// Reads all sources. The store is read once here, too, so that the reader's slot and its lock are made before
+// the walls stand.
 static bool read_init(struct hm_host *host, struct hm_json init, bool *run_tests, struct hm_error *err) {
     char plugin_dir[1024];
     struct hm_json value;
@@ -54,7 +56,8 @@ static bool send_refused(struct hm_host *host) {
     return hm_channel_flush(host->channel, NULL);
 }
 
-// ---- calls ------------------------------------------------------------------------------------------------------------------------
+// ---- calls
+// ------------------------------------------------------------------------------------------------------------------------
 
 static void send_error(struct hm_host *host, uint32_t call) {
     const struct hm_trouble *t = &host->trouble;
@@ -117,7 +120,8 @@ static bool handle_call(struct hm_host *host, struct hm_frame_in *frame) {
         send_error(host, args.number);
     }
     hm_call_end(host);
-    if (hm_sandbox_spent(&host->box)) hm_channel_flush(host->channel, NULL); // who waits need not wait for the new state
+    if (hm_sandbox_spent(&host->box))
+        hm_channel_flush(host->channel, NULL); // who waits need not wait for the new state
     return hm_host_renew(host);
 }
 
@@ -146,8 +150,8 @@ static bool start(struct hm_host *host, const char *dir, struct hm_error *err) {
     if (!hm_channel_next(host->channel, &frame, err)) return false;
     if (frame.kind != HM_F_INIT || !hm_json_parse(hm_get_str(&frame.rest), &init, err))
         return hm_fail(err, HM_INTERNAL, "the first frame is not INIT");
-    if (!hm_store_open(dir, &options, &host->store, err) || !read_init(host, init, &run_tests, err) || !hm_sandbox_start(err) ||
-        !hm_confine(err)) {
+    if (!hm_store_open(dir, &options, &host->store, err) || !read_init(host, init, &run_tests, err) ||
+        !hm_sandbox_start(err) || !hm_confine(err)) {
         hm_problem(host, "", "", 0, err->message);
         send_refused(host);
         return false;

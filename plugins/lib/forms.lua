@@ -78,7 +78,8 @@ function forms.data(form, array)
   for i, item in ipairs(form.items) do
     local scale = item.scale or {}
     items[i] = { id = item.id, type = item.type, text = item.text, note = item.note, key = item.key, reverse = item.reverse or false,
-      required = item.required or false, min = scale.min or item.min, max = scale.max or item.max,
+      required = item.required or false, min = scale.min or item.min, max = scale.max or item.max, many = item.many,
+      whole = item.whole, unit = item.unit, lines = item.lines, scale = item.scale,
       options = array(scale.options or item.options or {}) }
   end
   if form.pages then

@@ -72,6 +72,7 @@ local warnings = {
 }
 
 function roster.skip(line, reason, detail)
+  detail = detail and tostring(detail)
   return { line = line, reason = reason, detail = detail, text = say.fill(texts[reason], { detail = detail or "" }) }
 end
 

@@ -1,5 +1,5 @@
--- Matching rules as words: who may be a mentor or a mentee by a rule, and what speaks for a pair or against it. The counting itself
--- (points, must, the solution) is the host's `match`.
+-- Matching rules as words: who may be a mentor or a mentee by a rule, and what speaks for a pair or against it. The counting is in
+-- lib/pairing.lua.
 local say = require "lib.say"
 local words = require "lib.words"
 
@@ -14,6 +14,7 @@ local function field(data, path)
   end
   return value
 end
+rules.field = field
 
 local conditions = {
   at_least = function(v, c) return type(v) == "number" and v >= c.value end,
@@ -57,11 +58,7 @@ local function common(a, b)
 end
 rules.common = common
 
-local function names(list, codes)
-  local out = {}
-  for i, code in ipairs(codes) do out[i] = words.in_list(list, code) end
-  return say.list(out, 4)
-end
+local function names(list, codes) return say.list(words.names(list, codes), 4) end
 
 -- ---- what speaks for a pair --------------------------------------------------------------------------------------------------
 
@@ -133,6 +130,15 @@ function rules.reason(one, points, mentee, mentor)
   return line
 end
 
+-- What the rule's own function added or took away.
+local own = {
+  en = "The rule’s own reckoning.", uz = "Qoidaning oʻz hisobi.", ["uz-Cyrl"] = "Қоиданинг ўз ҳисоби.", ru = "Поправка самого правила.",
+}
+function rules.own(points, why)
+  local sentence = type(why) == "table" and why or type(why) == "string" and { en = why, uz = why, ["uz-Cyrl"] = why, ru = why } or own
+  return { key = "match.own", args = { name = "pair" }, points = points, text = sentence }
+end
+
 local by_hand = {
   en = "Put together by hand.", uz = "Koordinator tanlagan.", ["uz-Cyrl"] = "Координатор танлаган.", ru = "Подобрано вручную.",
 }
@@ -190,16 +196,30 @@ end
 
 -- ---- the people of a rule -----------------------------------------------------------------------------------------------------
 
--- The criteria of a rule for a coordinator: {name, op, points}.
-function rules.criteria(rule, weights)
+local criteria = {
+  complement_strengths = {
+    en = "Strong where help is wanted", uz = "Yordam kerak joyda kuchli", ["uz-Cyrl"] = "Ёрдам керак жойда кучли",
+    ru = "Сильные стороны там, где нужна помощь",
+  },
+  shared_interests = { en = "Common interests", uz = "Umumiy qiziqishlar", ["uz-Cyrl"] = "Умумий қизиқишлар", ru = "Общие интересы" },
+  near_year = { en = "Close in year of study", uz = "Kurslari yaqin", ["uz-Cyrl"] = "Курслари яқин", ru = "Близкие курсы" },
+  equal_faculty = { en = "Same faculty", uz = "Bir fakultet", ["uz-Cyrl"] = "Бир факультет", ru = "Один факультет" },
+  weekend_availability = {
+    en = "Free together at the weekend", uz = "Dam olish kuni umumiy vaqt", ["uz-Cyrl"] = "Дам олиш куни умумий вақт",
+    ru = "Общее время в выходные",
+  },
+}
+
+-- The criteria of a rule for a coordinator: {name, op, points, title}.
+function rules.criteria(rule)
   local out = {}
   for i, one in ipairs(rule.prefer) do
-    out[i] = { name = one.name, op = one.prefer, field = one.field, points = weights and weights[one.name] or one.points }
+    out[i] = { name = one.name, op = one.prefer, field = one.field, points = one.points, title = one.text or criteria[one.name] }
   end
   return out
 end
 
--- The rule with other points; names that it does not have are an error for the caller to tell.
+-- The rule with other points, brought to 10,000 in all again; nil and the name when the rule has no such criterion, or nothing is left.
 function rules.weighted(rule, weights)
   if not weights or next(weights) == nil then return rule end
   local copy, left = {}, {}
@@ -216,6 +236,16 @@ function rules.weighted(rule, weights)
   end
   local unknown = next(left)
   if unknown then return nil, unknown end
+  local sum, rest = 0, 10000
+  for _, one in ipairs(copy.prefer) do sum = sum + one.points end
+  if sum == 0 then return nil, next(weights) end
+  for _, one in ipairs(copy.prefer) do
+    one.points = one.points * 10000 // sum
+    rest = rest - one.points
+  end
+  for _, one in ipairs(copy.prefer) do -- what rounding left over, to those that count
+    if rest > 0 and one.points > 0 then one.points, rest = one.points + 1, rest - 1 end
+  end
   return copy
 end
 

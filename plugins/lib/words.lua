@@ -58,4 +58,11 @@ function words.in_list(list, code)
   return known and known[code] or words.name(code)
 end
 
+-- A list of codes as names, translated where they are known.
+function words.names(list, codes)
+  local out = {}
+  for i, code in ipairs(codes or {}) do out[i] = words.in_list(list, code) end
+  return store.array(out)
+end
+
 return words

@@ -26,7 +26,8 @@ local function rule_of(ctx, id, weights)
   local rule = plugins.get("matcher", id)
   if not rule then ctx:not_found() end
   local weighted, unknown = rules.weighted(rule, weights)
-  if not weighted then ctx:invalid("options.weights." .. unknown, "the rule has no such criterion") end
+  if not weighted then ctx:invalid("options.weights." .. unknown, "the rule has no such criterion, or nothing would be left of it") end
+  if rule.columns then ctx:invalid("rule", "columns are not run yet; use pair") end
   return weighted
 end
 
@@ -41,27 +42,49 @@ local audience = { "role:coordinator", "role:administrator" }
 
 -- ---- who takes part ---------------------------------------------------------------------------------------------------------------
 
--- Mentors with free places, and mentees who have no mentor in this programme, as the rule asks for them.
-local function candidates(rule, programme)
-  local mentors, mentees, taken = {}, {}, {}
-  local held = {}
+-- In the order of their numbers, so that the same people always give the same pairs, whatever ids they got.
+local function in_order(list)
+  table.sort(list, function(a, b)
+    local x, y = a.data.external_id or "", b.data.external_id or ""
+    if x ~= y then return x < y end
+    return a.id < b.id
+  end)
+  return list
+end
+
+-- Pairs that hold a place or have a mentee already: {[mentor] = places held}, {[mentee of this programme] = true}.
+local function held_now(programme)
+  local held, taken = {}, {}
   for _, state in ipairs { "active", "requested" } do
     for pair in store.each("pair", { index = "by_state", equals = { state } }) do
       held[pair.data.mentor] = (held[pair.data.mentor] or 0) + 1
       if pair.data.programme == programme then taken[pair.data.mentee] = true end
     end
   end
-  for person in store.each("person", { index = "by_kind", equals = { "student" } }) do
-    local data = person.data
-    local free = people.capacity(data) - (held[person.id] or 0)
-    if free > 0 and rules.meets(rule.mentor.where, data) then
-      mentors[#mentors + 1] = { id = person.id, data = data, free = free }
-    end
-    if not taken[person.id] and data.status ~= "left" and rules.meets(rule.mentee.where, data) then
-      mentees[#mentees + 1] = { id = person.id, data = data }
+  return held, taken
+end
+
+-- Who has free places and is a mentor by the rule.
+local function mentors_of(rule, held)
+  local out = {}
+  for person in store.each("person", { index = "by_capacity", from = 1 }) do
+    local free = people.capacity(person.data) - (held[person.id] or 0)
+    if free > 0 and rules.meets(rule.mentor.where, person.data) then
+      out[#out + 1] = { id = person.id, data = person.data, free = free }
     end
   end
-  return mentees, mentors
+  return in_order(out)
+end
+
+-- Who is a mentee by the rule and has no mentor in this programme yet.
+local function mentees_of(rule, taken)
+  local out = {}
+  for person in store.each("person", { index = "by_kind", equals = { "student" } }) do
+    if not taken[person.id] and person.data.status ~= "left" and rules.meets(rule.mentee.where, person.data) then
+      out[#out + 1] = { id = person.id, data = person.data }
+    end
+  end
+  return in_order(out)
 end
 
 local function explain(rule, mentee, mentor)
@@ -71,6 +94,7 @@ local function explain(rule, mentee, mentor)
     local points = judged.parts[i] or 0
     if points > 0 then reasons[#reasons + 1] = rules.reason(one, points, mentee.data, mentor.data) end
   end
+  if judged.extra then reasons[#reasons + 1] = rules.own(judged.extra.points, judged.extra.why) end
   table.sort(reasons, function(a, b)
     if a.points ~= b.points then return a.points > b.points end
     return a.args.name < b.args.name
@@ -90,9 +114,10 @@ local function run(ctx, p)
   if not store.get("programme", p.programme) then ctx:not_found() end
   local rule = rule_of(ctx, p.rule, p.options and p.options.weights)
   ctx:progress(0.05)
-  local mentees, mentors = candidates(rule, p.programme)
+  local held, taken = held_now(p.programme)
+  local mentees, mentors = mentees_of(rule, taken), mentors_of(rule, held)
   ctx:progress(0.2)
-  local solved = pairing.solve(rule, mentees, mentors)
+  local solved = pairing.solve(rule, mentees, mentors, function(part) ctx:progress(0.2 + 0.6 * part) end)
   ctx:progress(0.9)
   -- Only ids and points go on to the second part; the sentences are made there.
   local plan = { pairs = {}, unmatched = {}, mentees = #mentees, mentors = #mentors, seats = 0 }
@@ -173,7 +198,10 @@ local function change(ctx, p)
   end
   local mentee = store.get("person", p.mentee)
   if not mentee then ctx:not_found() end
-  if current and current.data.mentor == p.mentor then return { pair = current, proposal = proposal } end
+  if current and current.data.mentor == p.mentor then
+    if p.locked ~= nil then current = store.patch("proposal_pair", current.id, { locked = p.locked }) end
+    return { pair = current }
+  end
   if current then store.delete("proposal_pair", current.id) end
   if not p.mentor then
     unmatched[#unmatched + 1] = { mentee = mentee.id, name = mentee.data.name, why = rules.why("removed") }
@@ -243,23 +271,15 @@ local function best_for(ctx, p)
   local mentee = store.get("person", p.mentee)
   if not mentee then ctx:not_found() end
   local rule = rule_of(ctx, proposal.data.rule, proposal.data.options.weights)
-  local _, mentors = candidates(rule, proposal.data.programme)
-  local found = {}
-  for _, mentor in ipairs(mentors) do
-    local judged = pairing.judge(rule, mentee, mentor)
-    if judged.may then found[#found + 1] = { mentor = mentor, points = judged.points } end
-  end
-  table.sort(found, function(a, b)
-    if a.points ~= b.points then return a.points > b.points end
-    return a.mentor.id < b.mentor.id
-  end)
+  local mentors = mentors_of(rule, (held_now(proposal.data.programme)))
+  local found, fits = pairing.best(rule, mentee, mentors, 5)
   local items = {}
-  for i = 1, math.min(5, #found) do
-    local mentor = found[i].mentor
-    items[i] = { mentor = mentor.id, name = mentor.data.name, points = found[i].points, reasons = explain(rule, mentee, mentor),
+  for i, one in ipairs(found) do
+    local mentor = one.mentor
+    items[i] = { mentor = mentor.id, name = mentor.data.name, points = one.points, reasons = explain(rule, mentee, mentor),
       free = math.max(0, mentor.free - store.count("proposal_pair", { index = "by_mentor", equals = { proposal.id, mentor.id } })) }
   end
-  return { items = store.array(items), fits = #found }
+  return { items = store.array(items), fits = fits }
 end
 
 local function list_rules()
@@ -384,6 +404,18 @@ return service {
       t:equal(pair.members, { "person:mentor", "person:anora" })
       t:fails(function() t:call("match.approve", { proposal = out.proposal }, who) end, "decided")
     end,
+    ["who has a mentor is not matched again, and places that are held are not offered"] = function(t)
+      local who = sample(t)
+      t:call("match.approve", { proposal = proposed(t, who).proposal }, who)
+      local again = proposed(t, who)
+      t:equal({ again.matched, again.mentees, again.mentors }, { 0, 1, 0 })
+      t:equal(store.get("proposal", again.proposal).data.unmatched[1].why.key, "match.no_mentors")
+    end,
+    ["whose grade is not known does not meet a condition on it"] = function(t)
+      local who = sample(t)
+      store.put("person", { id = "dilnoza", data = { name = "D", name_folded = "d", kind = "student", status = "active", year = 1 } })
+      t:equal(proposed(t, who).mentees, 2)
+    end,
     ["a coordinator swaps by hand, but never beyond the places"] = function(t)
       local who = sample(t)
       local out = proposed(t, who)
@@ -392,6 +424,9 @@ return service {
       t:equal(#store.get("proposal", out.proposal).data.unmatched, 2)
       local changed = t:call("match.change", { proposal = out.proposal, mentee = "bobur", mentor = "mentor" }, who)
       t:equal(changed.pair.data.source, "hand")
+      local again = t:call("match.change", { proposal = out.proposal, mentee = "bobur", mentor = "mentor", locked = true }, who)
+      t:equal(again.pair.id, changed.pair.id)
+      t:equal(again.pair.data.locked, true)
       t:equal(#store.get("proposal", out.proposal).data.unmatched, 1)
     end,
     ["a place that was given away since the run is not given twice"] = function(t)
@@ -407,6 +442,34 @@ return service {
       t:fails(function()
         t:call("match.run", { programme = "p", rule = "successful-unsuccessful", options = { weights = { luck = 1 } } }, who)
       end, "luck")
+    end,
+    ["other weights are brought to 10,000 in all again, and the parts are still the sum"] = function(t)
+      local who = sample(t)
+      local out = t:call("match.run", { programme = "p", rule = "successful-unsuccessful",
+        options = { weights = { shared_interests = 6000, complement_strengths = 6000 } } }, who)
+      local pair = store.first("proposal_pair", { index = "by_proposal", equals = { out.proposal } })
+      local sum = 0
+      for _, reason in ipairs(pair.data.reasons) do sum = sum + reason.points end
+      t:equal(sum, pair.data.points)
+      t:ok(pair.data.points <= 10000)
+      local weighted, total = rules.weighted(plugins.get("matcher", "successful-unsuccessful"), { near_year = 0, equal_faculty = 6000 }), 0
+      for _, one in ipairs(weighted.prefer) do total = total + one.points end
+      t:equal(total, 10000)
+    end,
+    ["a rule's own function has the last word, and its part is told"] = function(t)
+      local rule = {}
+      for k, v in pairs(plugins.get("matcher", "successful-unsuccessful")) do rule[k] = v end
+      rule.pair = function(_, mentor, points)
+        if mentor.often_away then return points - 200, "often away" end
+        return points
+      end
+      local mentee = { id = "e", data = { needs = { "notes", "calculus" } } }
+      local mentor = { strengths = { "notes", "calculus" } }
+      t:equal(pairing.judge(rule, mentee, { id = "m", data = mentor }).points, 4500)
+      mentor.often_away = true
+      local _, judged = explain(rule, mentee, { id = "m", data = mentor })
+      t:equal(judged.points, 4300)
+      t:equal(judged.extra, { points = -200, why = "often away" })
     end,
     ["candidates come with reasons and free places"] = function(t)
       local who = sample(t)

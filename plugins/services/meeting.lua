@@ -76,7 +76,15 @@ local function slots(ctx, p)
   }) }
 end
 
+local function check_online(ctx, p)
+  local online = p.online
+  if online ~= nil and type(online) ~= "boolean" and not (type(online) == "string" and #online <= 500) then
+    ctx:invalid("online", "must be a link, or true")
+  end
+end
+
 local function propose(ctx, p)
+  check_online(ctx, p)
   ctx:require("pair:" .. p.pair)
   local pair = pair_of(ctx, p.pair)
   if pair.data.state ~= "active" then ctx:refuse("ended", ended) end
@@ -108,6 +116,7 @@ end
 -- A meeting that was planned, or one that just happened (then with pair and starts). A coordinator may write down what a pair
 -- reports by word of mouth.
 local function record(ctx, p)
+  check_online(ctx, p)
   if not p.meeting then
     if not p.pair or not p.starts then ctx:invalid("meeting", "give the meeting, or the pair and when you met") end
     if not ctx:has_role("coordinator", "administrator") then ctx:require("pair:" .. p.pair) end
@@ -136,7 +145,7 @@ end
 
 local minutes = integer { min = 15, max = 240, default = 60 }
 local details = {
-  place = text { max = 200 }, online = text { max = 500, title = "a link" }, topic = text { max = 500 },
+  place = text { max = 200 }, online = any { title = "a link, or true when both know where" }, topic = text { max = 500 },
 }
 local function with(fields)
   for name, schema in pairs(details) do fields[name] = schema end

@@ -2,6 +2,7 @@
 -- counted in the transaction that takes one, so that they are never given twice.
 local clocks = require "lib.clocks"
 local people = require "lib.people"
+local words = require "lib.words"
 
 local refusals = {
   full = {
@@ -64,8 +65,8 @@ local function mentors(ctx)
     if free > 0 and person.id ~= ctx.person and not (me and people.apart(me, person)) then
       local data = person.data
       items[#items + 1] = { person = person.id, name = data.name, year = data.year, faculty = data.faculty, free = free,
-        languages = store.array(data.languages or {}), interests = store.array(data.interests or {}),
-        strengths = store.array(data.strengths or {}) }
+        languages = words.names("languages", data.languages), interests = words.names("interests", data.interests),
+        strengths = words.names("topics", data.strengths) }
       if #items == 200 then break end
     end
   end

@@ -194,6 +194,15 @@ return service {
       local found = store.first("person", { index = "by_name", equals = { text.fold("O'KTAM G’aniyev") } })
       t:ok(found and found.data.name == "Oʻktam Gʻaniyev")
     end,
+    ["whole groups are invited at once, and a student cannot invite"] = function(t)
+      local staff = { roles = { "coordinator" } }
+      for _, name in ipairs { "Aziz", "Bobur" } do t:call("person.create", { name = name, group = "MAT-1" }, staff) end
+      t:call("person.create", { name = "Dilshod", group = "MAT-2" }, staff)
+      local items = t:call("person.invite_many", { group = "MAT-1" }, staff).items
+      t:equal(#items, 2)
+      t:ok(items[1].code ~= items[2].code)
+      t:fails(function() t:call("person.invite_many", { group = "MAT-1" }, { person = "x", roles = { "student" } }) end, "need")
+    end,
     ["who has left or pauses offers no places"] = function(t)
       t:equal(people.capacity { mentoring = { capacity = 3, status = "off" } }, 0)
       t:equal(people.capacity { mentoring = { capacity = 3 }, status = "left" }, 0)

@@ -45,7 +45,7 @@ local function list(ctx)
       if d.questionnaire == form.id then mine[#mine + 1] = { programme = d.programme, moment = d.moment, due = d.due } end
     end
     items[#items + 1] = { id = form.id, title = form.title, minutes = form.minutes, sensitive = form.sensitive or false,
-      due = store.array(mine), done = store.array(done[form.id] or {}) }
+      items = #form.items, due = store.array(mine), done = store.array(done[form.id] or {}) }
   end
   table.sort(items, function(a, b)
     if #a.due ~= #b.due then return #a.due > #b.due end

@@ -151,7 +151,7 @@ return service {
       local plan = roster.read("id,name\n1,Aziz\n1,Aziza\n", { key = { column = "id" }, person = { name = { column = "name" } } })
       t:equal(#plan.items, 1)
       t:equal(plan.skipped[1].reason, "twice")
-      t:equal(plan.skipped[1].detail, 2)
+      t:equal(plan.skipped[1].detail, "2")
     end,
     ["rows of another school are outside, not skipped"] = function(t)
       local plan = roster.read("school,name\nGP,Aziz\nMS,Bobur\n", {
@@ -174,6 +174,31 @@ return service {
       local plan, faults = roster.read("id,name\n1,Aziz\n", { key = { column = "nr" }, person = { name = { column = "name" } } })
       t:ok(plan == nil)
       t:equal(faults[1].path, "map.key.column")
+    end,
+    ["a second import of the same changes nothing, and a corrected grade changes just that"] = function(t)
+      local staff = { roles = { "coordinator" } }
+      local map = { key = { column = "id" }, person = { name = { column = "name" }, interests = { column = "likes", split = "," } },
+        initial = { "interests" }, measures = { { name = "grade", moment = "before", column = "G1", max = 20 } } }
+      local function import(csv) return t:call("roster.apply", { csv = csv, map = map }, staff) end
+      t:equal(import("id,name,likes,G1\n1,Aziz,chess,8\n2,Bobur,,9\n").created, 2)
+      local again = import("id,name,likes,G1\n1,Aziz,chess,8\n2,Bobur,,9\n")
+      t:equal({ again.created, again.updated, again.unchanged }, { 0, 0, 2 })
+      local aziz = store.first("person", { index = "by_external", equals = { "1" } })
+      store.patch("person", aziz.id, { interests = { "films" } }) -- his own word, which an import leaves alone
+      local corrected = import("id,name,likes,G1\n1,Aziz Karimov,chess,10\n2,Bobur,,9\n")
+      t:equal({ corrected.updated, corrected.unchanged }, { 1, 1 })
+      t:equal(store.get("measure", aziz.id .. ":grade:before").data.value, 10)
+      local after = store.get("person", aziz.id).data
+      t:equal(after.interests, { "films" })
+      t:equal(after.name, "Aziz Karimov")
+      t:equal(after.name_folded, "aziz karimov")
+    end,
+    ["a preview writes nothing"] = function(t)
+      local seen = t:call("roster.preview", { csv = "id,name\n1,Aziz\n", map = { key = { column = "id" },
+        person = { name = { column = "name" } } } }, { roles = { "coordinator" } })
+      t:equal(seen.created, 1)
+      t:equal(seen.sample[1].person.name, "Aziz")
+      t:equal(store.count("person"), 0)
     end,
     ["only what differs is changed"] = function(t)
       local have = { name = "Aziz", year = 1, languages = { "uz", "ru" }, mentoring = { capacity = 2, status = "active" } }

@@ -166,20 +166,11 @@ local things = {
   urgent_result = {
     text = {
       en = "{name} may be having a hard time ({title}). Please look today and find a way to talk.",
-      uz = "{name}ga hozir qiyin boʻlishi mumkin ({title}). Bugun koʻrib chiqing va suhbatlashing.",
-      ["uz-Cyrl"] = "{name}га ҳозир қийин бўлиши мумкин ({title}). Бугун кўриб чиқинг ва суҳбатлашинг.",
+      uz = "{name}: hozir unga qiyin boʻlishi mumkin ({title}). Bugun koʻrib chiqing va suhbatlashing.",
+      ["uz-Cyrl"] = "{name}: ҳозир унга қийин бўлиши мумкин ({title}). Бугун кўриб чиқинг ва суҳбатлашинг.",
       ru = "Возможно, сейчас трудно: {name} ({title}). Посмотрите сегодня и найдите возможность поговорить.",
     },
     label = { en = "Open", uz = "Ochish", ["uz-Cyrl"] = "Очиш", ru = "Открыть" },
-  },
-  activity = {
-    text = {
-      en = "“{title}”: {people} {people:person has|people have} signed up.",
-      uz = "“{title}”: {people} kishi yozildi.",
-      ["uz-Cyrl"] = "“{title}”: {people} киши ёзилди.",
-      ru = "«{title}»: {people} {people:участник|участника|участников}.",
-    },
-    label = { en = "See", uz = "Koʻrish", ["uz-Cyrl"] = "Кўриш", ru = "Посмотреть" },
   },
 }
 
@@ -319,18 +310,6 @@ local function for_psychologist(ctx, items)
   end
 end
 
-local function for_coach(ctx, items)
-  for activity in store.each("activity", { index = "by_organiser", equals = { ctx.person }, limit = 20 }) do
-    local kind = plugins.get("activity", activity.data.kind)
-    local stages = kind and kind.stages or {}
-    if activity.data.stage ~= stages[#stages] then
-      local n = store.count("activity_entry", { index = "by_activity", equals = { activity.id } })
-      add(items, "activity", 5, { title = activity.data.title, people = n }, { due = activity.data.starts, screen = "activities",
-        id = activity.id })
-    end
-  end
-end
-
 local function list(ctx)
   local items = {}
   if ctx.person then for_student(ctx, items) end
@@ -340,7 +319,6 @@ local function list(ctx)
     for_administrator(ctx, items)
   end
   if ctx:has_role "psychologist" then for_psychologist(ctx, items) end
-  if ctx.person and ctx:has_role "coach" then for_coach(ctx, items) end
   table.sort(items, function(a, b)
     if a.urgent ~= b.urgent then return a.urgent end
     if a.rank ~= b.rank then return a.rank < b.rank end
@@ -402,16 +380,17 @@ return service {
       t:equal(#keys(t, mentee), 0)
     end,
     ["never more than five things, urgent ones first"] = function(t)
-      for i = 1, 8 do
-        pair_of(t.ctx.now, "requested", { mentee = "e" .. i, due = t.ctx.now + (i == 8 and clocks.hour or clocks.request) })
+      for i = 1, 7 do
+        pair_of(t.ctx.now, "requested", { mentee = "e" .. i, due = t.ctx.now + clocks.request })
         store.delete("person", "m")
         store.delete("person", "e")
       end
-      pair_of(t.ctx.now, "ended")
+      pair_of(t.ctx.now - 11 * clocks.day, "active")
       local items = t:call("today.list", {}, mentor).items
       t:equal(#items, 5)
+      t:equal(items[1].key, "first_meeting")
       t:equal(items[1].urgent, true)
-      t:equal(items[2].urgent, false)
+      t:equal(items[2].key, "request")
     end,
     ["a coordinator of an empty institution begins with the list of students"] = function(t)
       t:equal(keys(t, { person = "c", roles = { "coordinator" } })[1], "import")

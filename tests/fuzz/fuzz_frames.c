@@ -1,4 +1,5 @@
-// A worker's side of the socket: any bytes are either frames, whose fields are read without going past their end, or an error.
+// A worker's side of the socket: any bytes are either frames, whose fields are read without going past their
+// end, or an error.
 #include "script/frames.h"
 #include "script/host.h"
 #include <stdlib.h>
@@ -39,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct hm_channel *c = hm_channel_new(pair[1]);
     // Every third frame one waits for a certain one, which takes it out of the middle.
     for (int i = 0;; i++) {
-        bool more = i % 3 == 2 ? hm_channel_wait_for(c, HM_F_UNSEALED, 1, &frame, &err) : hm_channel_next(c, &frame, &err);
+        bool more = i % 3 == 2 ? hm_channel_wait_for(c, HM_F_UNSEALED, 1, &frame, &err)
+                               : hm_channel_next(c, &frame, &err);
         if (!more) break;
         read_fields(&frame);
     }

@@ -1,4 +1,5 @@
-// JSON to Lua and back: what parses becomes a value, the value becomes JSON again, and that text comes back as itself.
+// JSON to Lua and back: what parses becomes a value, the value becomes JSON again, and that text comes back
+// as itself.
 #include "script/lua_json.h"
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (round(L, (struct hm_str){(const char *)data, size}, &first)) {
         // Of the same name twice the first counts, nulls in objects go: from here on nothing may change.
-        if (!round(L, hm_buf_view(&first), &second) || !hm_str_eq(hm_buf_view(&first), hm_buf_view(&second))) abort();
+        if (!round(L, hm_buf_view(&first), &second) || !hm_str_eq(hm_buf_view(&first), hm_buf_view(&second)))
+            abort();
     }
     lua_settop(L, 0);
     hm_buf_free(&first);

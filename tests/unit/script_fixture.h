@@ -1,5 +1,5 @@
-// A worker process over a store of its own, with plugins written by the test beside the shared modules that ship. The test
-// program starts itself as the worker (see script_main).
+// A worker process over a store of its own, with plugins written by the test beside the shared modules that
+// ship. The test program starts itself as the worker (see script_main).
 #pragma once
 #include "base/wire.h"
 #include "script/frames.h"
@@ -16,26 +16,28 @@ struct sw {
     char plugins[128];
     pid_t pid;
     int fd;
-    struct hm_buf in;      // the frame in hand
+    struct hm_buf in; // the frame in hand
     struct hm_buf catalogue;
     uint32_t call;
     // the last answer
     bool ok;
-    char *result;          // JSON; or of an error
+    char *result; // JSON; or of an error
     enum hm_code code;
     char *message, *data;
-    char seen[65536];      // a line each: "point type id version", "range space low high" (zero bytes as '|')
-    char intents[65536];   // a line each: "put type id expect data audience", "del type id expect"
+    char seen[65536];    // a line each: "point type id version", "range space low high" (zero bytes as '|')
+    char intents[65536]; // a line each: "put type id expect data audience", "del type id expect"
     char logs[4096];
     double progress;
     unsigned unseals;
 };
 
-#define ADMIN                                                                                                                   \
-    "{\"person\":\"boss\",\"login\":\"boss\",\"roles\":[\"administrator\",\"coordinator\"],\"principals\":[\"person:boss\","    \
+#define ADMIN                                                                                                \
+    "{\"person\":\"boss\",\"login\":\"boss\",\"roles\":[\"administrator\",\"coordinator\"],\"principals\":[" \
+    "\"person:boss\","                                                                                       \
     "\"role:administrator\",\"role:coordinator\",\"institution\"],\"locale\":\"uz\",\"admin\":true}"
-#define STUDENT                                                                                                                 \
-    "{\"person\":\"s1\",\"login\":\"s1\",\"roles\":[\"student\"],\"principals\":[\"person:s1\",\"role:student\",\"pair:p1\"],"    \
+#define STUDENT                                                                                              \
+    "{\"person\":\"s1\",\"login\":\"s1\",\"roles\":[\"student\"],\"principals\":[\"person:s1\",\"role:"      \
+    "student\",\"pair:p1\"],"                                                                                \
     "\"locale\":\"ru\",\"admin\":false}"
 
 static inline void sw_write_file(const struct sw *w, const char *name, const char *text) {
@@ -130,13 +132,15 @@ static inline void sw_read_result(struct sw *w, struct hm_reader *r) {
             struct hm_str type = hm_get_str(r), id = hm_get_str(r);
             uint64_t version = hm_get_u64(r);
             if (at < sizeof w->seen - 400)
-                at += (size_t)snprintf(w->seen + at, sizeof w->seen - at, "point %.*s %.*s %llu\n", (int)type.len, type.ptr,
-                                       (int)id.len, id.ptr, (unsigned long long)version);
+                at += (size_t)snprintf(w->seen + at, sizeof w->seen - at, "point %.*s %.*s %llu\n",
+                                       (int)type.len, type.ptr, (int)id.len, id.ptr,
+                                       (unsigned long long)version);
         } else {
             sw_show_key(low, sizeof low, hm_get_str(r));
             sw_show_key(high, sizeof high, hm_get_str(r));
             if (at < sizeof w->seen - 2400)
-                at += (size_t)snprintf(w->seen + at, sizeof w->seen - at, "range %u %s %s\n", space, low, high);
+                at +=
+                    (size_t)snprintf(w->seen + at, sizeof w->seen - at, "range %u %s %s\n", space, low, high);
         }
     }
     at = 0;
@@ -149,9 +153,10 @@ static inline void sw_read_result(struct sw *w, struct hm_reader *r) {
         hm_packed_json(audience, &shown);
         hm_packed_json(members, &shown);
         if (at < sizeof w->intents - 2000)
-            at += (size_t)snprintf(w->intents + at, sizeof w->intents - at, "%s %.*s %.*s %lld %.*s %s\n", removed ? "del" : "put",
-                                   (int)type.len, type.ptr, (int)id.len, id.ptr, (long long)expect,
-                                   (int)(data.len < 900 ? data.len : 900), data.ptr, shown.data);
+            at += (size_t)snprintf(w->intents + at, sizeof w->intents - at, "%s %.*s %.*s %lld %.*s %s\n",
+                                   removed ? "del" : "put", (int)type.len, type.ptr, (int)id.len, id.ptr,
+                                   (long long)expect, (int)(data.len < 900 ? data.len : 900), data.ptr,
+                                   shown.data);
         hm_buf_free(&shown);
     }
     if (r->bad || r->at != r->end) fail_msg("a result that cannot be read");
@@ -196,13 +201,15 @@ static inline bool sw_answer(struct sw *w) {
             struct hm_str plugin = hm_get_str(&r), version = hm_get_str(&r), text = hm_get_str(&r);
             size_t len = strlen(w->logs);
             assert_int_equal(version.len, 12);
-            snprintf(w->logs + len, sizeof w->logs - len, "%.*s: %.*s\n", (int)plugin.len, plugin.ptr, (int)text.len, text.ptr);
+            snprintf(w->logs + len, sizeof w->logs - len, "%.*s: %.*s\n", (int)plugin.len, plugin.ptr,
+                     (int)text.len, text.ptr);
         }
     }
     return false;
 }
 
-static inline void sw_post(struct sw *w, const char *method, const char *params, const char *caller, unsigned cpu_ms, uint8_t flags) {
+static inline void sw_post(struct sw *w, const char *method, const char *params, const char *caller,
+                           unsigned cpu_ms, uint8_t flags) {
     static const char seed[32] = "0123456789abcdef0123456789abcde";
     struct hm_buf fields = {0};
     hm_put_str(&fields, S(method));
@@ -217,7 +224,8 @@ static inline void sw_post(struct sw *w, const char *method, const char *params,
     hm_buf_free(&fields);
 }
 
-static inline bool sw_call_as(struct sw *w, const char *method, const char *params, const char *caller, uint8_t flags) {
+static inline bool sw_call_as(struct sw *w, const char *method, const char *params, const char *caller,
+                              uint8_t flags) {
     sw_post(w, method, params, caller, 200, flags);
     if (!sw_answer(w)) fail_msg("%s: the worker is gone", method);
     return w->ok;
@@ -225,12 +233,15 @@ static inline bool sw_call_as(struct sw *w, const char *method, const char *para
 
 // As an administrator; the result must be this.
 static inline void sw_gives(struct sw *w, const char *method, const char *params, const char *result) {
-    if (!sw_call_as(w, method, params, ADMIN, 0)) fail_msg("%s: %d %s %s", method, w->code, w->message, w->data);
+    if (!sw_call_as(w, method, params, ADMIN, 0))
+        fail_msg("%s: %d %s %s", method, w->code, w->message, w->data);
     assert_string_equal(w->result, result);
 }
-static inline void sw_fails(struct sw *w, const char *method, const char *params, enum hm_code code, const char *in_data) {
+static inline void sw_fails(struct sw *w, const char *method, const char *params, enum hm_code code,
+                            const char *in_data) {
     if (sw_call_as(w, method, params, ADMIN, 0)) fail_msg("%s gives %s", method, w->result);
-    if (w->code != code || !strstr(w->data, in_data)) fail_msg("%s: %d %s %s", method, w->code, w->message, w->data);
+    if (w->code != code || !strstr(w->data, in_data))
+        fail_msg("%s: %d %s %s", method, w->code, w->message, w->data);
 }
 
 // True: READY, the catalogue is there. False: REFUSED, and `data` has the list.
@@ -254,9 +265,11 @@ static inline bool sw_start(struct sw *w, const char *more_init) {
     }
     close(pair[1]);
     w->fd = pair[0];
-    hm_buf_printf(&init, "{\"institution\":\"school\",\"plugin_dir\":\"%s\",\"zone_minutes\":300,\"limits\":{\"cpu_ms\":200,"
-                         "\"memory_bytes\":67108864,\"output_bytes\":1048576,\"log_lines\":3}%s%s}",
-                  w->plugins, more_init[0] ? "," : "", more_init);
+    hm_buf_printf(
+        &init,
+        "{\"institution\":\"school\",\"plugin_dir\":\"%s\",\"zone_minutes\":300,\"limits\":{\"cpu_ms\":200,"
+        "\"memory_bytes\":67108864,\"output_bytes\":1048576,\"log_lines\":3}%s%s}",
+        w->plugins, more_init[0] ? "," : "", more_init);
     hm_put_str(&fields, hm_buf_view(&init));
     sw_send(w, HM_F_INIT, 0, &fields);
     hm_buf_free(&init);
@@ -289,8 +302,8 @@ static inline void sw_free(struct sw *w) {
 }
 
 // main of a test program: itself, or the worker that it started.
-#define SCRIPT_MAIN(tests)                                                                                                      \
-    int main(int argc, char **argv) {                                                                                           \
-        if (argc > 1 && strcmp(argv[1], "worker") == 0) return hm_worker_main(argc, argv);                                      \
-        return cmocka_run_group_tests(tests, NULL, NULL);                                                                       \
+#define SCRIPT_MAIN(tests)                                                                                   \
+    int main(int argc, char **argv) {                                                                        \
+        if (argc > 1 && strcmp(argv[1], "worker") == 0) return hm_worker_main(argc, argv);                   \
+        return cmocka_run_group_tests(tests, NULL, NULL);                                                    \
     }

@@ -278,11 +278,21 @@ static void who_loses_sight_of_a_record_is_told_that_it_is_gone(void **state) {
 static void hidden_types_never_come_whatever_their_audience(void **state) {
     struct world *world = *state;
     struct owner *anyone = owner_new(world, "p1", "role:administrator");
+    struct hm_buf audience = {0};
     uint64_t before = world->told;
     open_feed(anyone, "{}");
+    pack(&audience, "institution");
+    struct hm_change change = {.seq = before + 1,
+                               .action = HM_CREATED,
+                               .type = HM_LIT("session"),
+                               .id = HM_LIT("0123"),
+                               .audience = hm_buf_view(&audience),
+                               .json = HM_LIT("{}")};
+    hm_feed_change(world->feed, "home", &change);
+    assert_int_equal(anyone->queue.count, 0);
+    hm_buf_free(&audience);
     commit(world, "session", "0123", "institution");
     tell(world);
-    assert_int_equal(anyone->queue.count, 0);
     assert_true(open_after(anyone, before));
     assert_int_equal(anyone->queue.count, 0);
     owner_free(anyone);

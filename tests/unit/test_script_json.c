@@ -41,7 +41,8 @@ static void values_come_back_as_they_were(void **state) {
     there_and_back("{}", "{}");
     there_and_back("[[],{},[1]]", "[[],{},[1]]");
     there_and_back(" { \"b\" : [ 1 , 2 ] , \"a\" : true } ", "{\"a\":true,\"b\":[1,2]}");
-    there_and_back("[1,-1,9223372036854775807,-9223372036854775808,1.5,0]", "[1,-1,9223372036854775807,-9223372036854775808,1.5,0]");
+    there_and_back("[1,-1,9223372036854775807,-9223372036854775808,1.5,0]",
+                   "[1,-1,9223372036854775807,-9223372036854775808,1.5,0]");
     there_and_back("\"a\\u00e9\\n\\\"\\ud83d\\ude00\"", "\"aé\\n\\\"😀\"");
     there_and_back("[null,1,null]", "[null,1,null]");
     there_and_back("{\"a\":null,\"b\":1}", "{\"b\":1}");
@@ -91,10 +92,15 @@ static void tables_become_lists_or_objects(void **state) {
     (void)state;
     gives("return {}", "{}");
     gives("return { 1, 'two', { 3 } }", "[1,\"two\",[3]]");
-    gives("return { z = 1, a = 2, m = { y = 1, b = 2 }, [2026] = 3 }", "{\"2026\":3,\"a\":2,\"m\":{\"b\":2,\"y\":1},\"z\":1}");
-    gives("local t = {} for i = 1, 100 do t['k' .. i % 10 .. i] = i end local n = 0 for _ in pairs(t) do n = n + 1 end return n", "100");
+    gives("return { z = 1, a = 2, m = { y = 1, b = 2 }, [2026] = 3 }",
+          "{\"2026\":3,\"a\":2,\"m\":{\"b\":2,\"y\":1},\"z\":1}");
+    gives("local t = {} for i = 1, 100 do t['k' .. i % 10 .. i] = i end local n = 0 for _ in pairs(t) do n = "
+          "n + 1 end return n",
+          "100");
     gives("return { 3.0, 0.1, 1e300 }", "[3,0.1,1e+300]");
-    gives("return setmetatable({ a = 1 }, { __index = function() error('never') end, __pairs = error, __len = error })", "{\"a\":1}");
+    gives("return setmetatable({ a = 1 }, { __index = function() error('never') end, __pairs = error, __len "
+          "= error })",
+          "{\"a\":1}");
 }
 
 static void the_same_value_is_always_the_same_text(void **state) {
@@ -156,7 +162,8 @@ static void code_may_be_left_out(void **state) {
     (void)state;
     lua_State *L = open_state();
     struct hm_buf out = {0};
-    assert_int_equal(luaL_dostring(L, "return { a = 1, f = print, list = { print, 2 }, in_ = { g = print } }"), 0);
+    assert_int_equal(
+        luaL_dostring(L, "return { a = 1, f = print, list = { print, 2 }, in_ = { g = print } }"), 0);
     assert_true(hm_lua_to_json_opt(L, -1, true, 1000, &out, NULL));
     assert_string_equal(out.data, "{\"a\":1,\"in_\":{},\"list\":[null,2]}");
     hm_buf_free(&out);

@@ -9,6 +9,7 @@
 --                     gap("gpa", …)
 -- Points are whole and 10,000 in all.
 local check = require "lib.declare"
+local pairing = require "lib.pairing"
 
 local ALL = 10000
 
@@ -131,7 +132,7 @@ return function()
     check.names(path, given, { "mentor", "mentee", "points", "why" })
     local mentor = { id = "mentor", data = given.mentor or {} }
     local mentee = { id = "mentee", data = given.mentee or {} }
-    return match.judge(t.plugin, mentee, mentor)
+    return pairing.judge(t.plugin, mentee, mentor)
   end
   local tests = {}
   function tests.never_pairs(t, given)

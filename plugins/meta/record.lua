@@ -1,0 +1,25 @@
+---@meta
+-- Written by `hamroh worker --meta`; not by hand.
+
+--- A record as store gives it: a fresh table each time.
+---@class Record
+---@field type string
+---@field id string
+---@field version integer the change that last wrote it; 0: made in this call
+---@field created integer
+---@field updated integer
+---@field by string? person who wrote it last
+---@field audience string[] principals who may read it
+---@field members string[] principals who hold the principal type:id
+---@field data table its fields; sealed ones are {sealed=true}
+
+--- A change as reactions get it.
+---@class Change
+---@field seq integer
+---@field time integer
+---@field by string?
+---@field method string
+---@field action string created, updated or deleted
+---@field type string
+---@field id string
+---@field record Record?
