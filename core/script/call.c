@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// ---- errors
-// -------------------------------------------------------------------------------------------------------------------
+// ---- errors ------------------------------------------------------------------------------------
 
 struct hm_buf *hm_scratch(struct hm_host *host, unsigned which) {
     struct hm_buf *b = &host->scratch[which];
@@ -244,8 +243,7 @@ void hm_trouble_take(struct hm_host *host, int status) {
     lua_settop(L, at - 1);
 }
 
-// ---- who is calling
-// ---------------------------------------------------------------------------------------------------------------
+// ---- who is calling ----------------------------------------------------------------------------
 
 static bool json_flag(struct hm_json object, const char *name) {
     struct hm_json v;
@@ -307,8 +305,7 @@ bool hm_who_is(struct hm_who *who, struct hm_str name) {
     return hm_principals_has(hm_who_principals(who), name);
 }
 
-// ---- methods
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- methods -----------------------------------------------------------------------------------
 
 static void check_access(lua_State *L, struct hm_who *who, int method) {
     lua_getfield(L, method, "access");
@@ -405,8 +402,7 @@ void hm_call_method(lua_State *L, const char *name, bool access) {
     host->box.depth--;
 }
 
-// ---- the host's own methods
-// -----------------------------------------------------------------------------------------------------------
+// ---- the host's own methods --------------------------------------------------------------------
 
 static void react(lua_State *L, struct hm_json params) {
     struct hm_host *host = hm_host_of(L);
@@ -473,8 +469,7 @@ static void job_done(lua_State *L, const char *name, struct hm_json both) {
     if (has_done) lua_call(L, 3, 1);
 }
 
-// ---- one call
-// ---------------------------------------------------------------------------------------------------------------------------
+// ---- one call ----------------------------------------------------------------------------------
 
 static int run_protected(lua_State *L) {
     struct hm_host *host = hm_host_of(L);

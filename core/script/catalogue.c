@@ -40,8 +40,7 @@ static const struct hm_loaded *owner_of(lua_State *L, const char *name) {
     return &host->loaded[i];
 }
 
-// ---- types
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- types -------------------------------------------------------------------------------------
 
 static void put_indexes(lua_State *L, int record, struct hm_buf *out) {
     lua_getfield(L, record, "indexes");
@@ -103,8 +102,7 @@ void hm_types_build(lua_State *L, struct hm_buf *out) {
     lua_settop(L, records - 1);
 }
 
-// ---- methods
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- methods -----------------------------------------------------------------------------------
 
 static void put_access(lua_State *L, int method, struct hm_buf *out) {
     if (lua_getfield(L, method, "access") == LUA_TSTRING) {
@@ -161,8 +159,7 @@ static void put_methods(lua_State *L, struct hm_buf *out) {
     lua_settop(L, methods - 1);
 }
 
-// ---- plugins
-// --------------------------------------------------------------------------------------------------------------------------
+// ---- plugins -----------------------------------------------------------------------------------
 
 static void push_decl(lua_State *L, size_t i) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);

@@ -70,8 +70,7 @@ void hm_channel_end(struct hm_channel *c) {
         c->out.data[c->out_frame + (size_t)i] = (char)(uint8_t)(len >> (8 * i));
 }
 
-// ---- reading
-// --------------------------------------------------------------------------------------------------------------------
+// ---- reading -----------------------------------------------------------------------------------
 
 // Length of the whole frame that begins at `at`, 0 when not all of it is here.
 static size_t frame_at(const struct hm_channel *c, size_t at, struct hm_error *err) {

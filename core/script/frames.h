@@ -11,9 +11,9 @@
 enum hm_frame {
     // server -> worker
     HM_F_INIT =
-        1, // str json: {"institution","plugin_dir","zone_minutes":300,"languages":[…],"run_tests":bool,
-           //   "candidates":[{"kind","id","source","note"}],   sources to use instead of the stored ones
-           //   (deploy, check) "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
+        1,     // str json: {"institution","plugin_dir","zone_minutes":300,"languages":[…],"run_tests":bool,
+               //   "candidates":[{"kind","id","source","note"}],   sources to use instead of the stored ones
+               //   (deploy, check) "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
     HM_F_CALL, // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
                //   u32 cpu_ms, u64 memory_bytes, u8 flags
     HM_F_UNSEALED, // u8 ok, str JSON value or message

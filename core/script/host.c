@@ -64,8 +64,7 @@ void hm_warning(struct hm_host *host, const char *plugin, const char *file, cons
     put_entry(&host->warnings, plugin, file, 0, message);
 }
 
-// ---- environments
-// -----------------------------------------------------------------------------------------------------------
+// ---- environments ------------------------------------------------------------------------------
 
 static int unknown_name(lua_State *L) {
     return luaL_error(L, "the name '%s' is not known here",
@@ -170,8 +169,7 @@ static void run_source(lua_State *L, const struct hm_source *source, int plugin)
     lua_call(L, 0, 1);
 }
 
-// ---- shared modules
-// -----------------------------------------------------------------------------------------------------------
+// ---- shared modules ----------------------------------------------------------------------------
 
 static int fn_require(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -219,8 +217,7 @@ static int load_kind(lua_State *L) {
     return 0;
 }
 
-// ---- plugins
-// --------------------------------------------------------------------------------------------------------------------
+// ---- plugins -----------------------------------------------------------------------------------
 
 static void set_text(lua_State *L, int table, const char *name, const char *text) {
     lua_pushstring(L, name);
@@ -380,8 +377,7 @@ static void find_layers(struct hm_host *host) {
     }
 }
 
-// ---- what services declare
-// ----------------------------------------------------------------------------------------------------------
+// ---- what services declare ---------------------------------------------------------------------
 
 // Puts every member of decl[field] into the registry table `into`; a name that is there already is a problem.
 static void merge(lua_State *L, struct hm_host *host, int plugin, const char *field, const void *into) {

@@ -49,8 +49,7 @@ const struct hm_source *hm_sources_find(const struct hm_sources *s, const char *
 const char *hm_kind_of(const char *text);
 const char *hm_kind_folder(const char *kind);
 
-// ---- random numbers of a call (random.c): a stream of ChaCha20 under the call's seed
-// ----------------------------------------
+// ---- random numbers of a call (random.c): a stream of ChaCha20 under the call's seed -----------
 struct hm_random {
     uint8_t key[32], block[64];
     uint32_t counter;
@@ -61,8 +60,7 @@ void hm_random_bytes(struct hm_random *r, void *out, size_t len);
 double hm_random_unit(struct hm_random *r);                // [0, 1)
 uint64_t hm_random_below(struct hm_random *r, uint64_t n); // 0 … n - 1, every one equally often
 
-// ---- the host
-// ---------------------------------------------------------------------------------------------------------------
+// ---- the host ----------------------------------------------------------------------------------
 struct hm_limits {
     unsigned cpu_ms;
     uint64_t memory_bytes;
@@ -153,8 +151,7 @@ void hm_catalogue_build(lua_State *L);
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out); // "$plugins"
 void hm_types_build(lua_State *L, struct hm_buf *out);                              // the types array
 
-// ---- calls (call.c)
-// -----------------------------------------------------------------------------------------------------------
+// ---- calls (call.c) ----------------------------------------------------------------------------
 struct hm_call_args {
     uint32_t number;
     struct hm_str method, params, caller, seed;
@@ -218,8 +215,7 @@ bool hm_meta_write(const char *dir, struct hm_error *err); // plugins/meta (meta
 void hm_record_push(lua_State *L, const struct hm_view *view);
 void hm_log_line(struct hm_host *host, int level, struct hm_str text);
 
-// ---- to the server (channel.c)
-// ----------------------------------------------------------------------------------------------------
+// ---- to the server (channel.c) -----------------------------------------------------------------
 struct hm_channel *hm_channel_new(int fd);
 void hm_channel_free(struct hm_channel *c);
 struct hm_frame_in {
@@ -239,8 +235,7 @@ void hm_channel_end(struct hm_channel *c);
 bool hm_channel_flush(struct hm_channel *c, struct hm_error *err);
 void hm_channel_flush_if_old(struct hm_channel *c); // an answer must not wait behind a long call
 
-// ---- the walls (confine.c)
-// ----------------------------------------------------------------------------------------------------------
+// ---- the walls (confine.c) ---------------------------------------------------------------------
 bool hm_confine_begin(int keep_fd, bool keep_output,
                       struct hm_error *err); // first of all: descriptors, death with the parent
 bool hm_confine(struct hm_error *err);       // before any plugin's code: the rest

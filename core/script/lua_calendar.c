@@ -137,8 +137,7 @@ static int calendar_at(lua_State *L) {
     return 1;
 }
 
-// ---- slots
-// --------------------------------------------------------------------------------------------------------------------------
+// ---- slots -------------------------------------------------------------------------------------
 
 static lua_Integer option(lua_State *L, const char *name, lua_Integer otherwise, lua_Integer low,
                           lua_Integer high) {

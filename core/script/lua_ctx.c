@@ -64,8 +64,7 @@ void hm_ctx_push(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_ctx_now);
 }
 
-// ---- rights
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- rights ------------------------------------------------------------------------------------
 
 static int ctx_has_role(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -104,8 +103,7 @@ static int ctx_can_see(lua_State *L) {
     return 1;
 }
 
-// ---- refusing
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- refusing ----------------------------------------------------------------------------------
 
 static int ctx_refuse(lua_State *L) {
     luaL_checkstring(L, 2);
@@ -137,8 +135,7 @@ static int ctx_invalid(lua_State *L) {
     hm_raise_faults(L, &host->faults);
 }
 
-// ---- what is repeatable
-// -------------------------------------------------------------------------------------------------------------
+// ---- what is repeatable ------------------------------------------------------------------------
 
 static int ctx_random(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -227,8 +224,7 @@ static const struct hm_lua_fn ctx_fns[] = {
 const struct hm_lua_module hm_module_ctx = {"ctx", "Who asks, what they may, and the time of the call.",
                                             ctx_fns, true};
 
-// ---- accounts
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- accounts ----------------------------------------------------------------------------------
 
 static void check_roles(lua_State *L, int roles) {
     static const char *const known[] = {"administrator", "coordinator", "psychologist", "coach", "student"};
@@ -335,8 +331,7 @@ static const struct hm_lua_fn accounts_fns[] = {
     {0}};
 const struct hm_lua_module hm_module_accounts = {"accounts", "Accounts of persons.", accounts_fns, false};
 
-// ---- log
-// ----------------------------------------------------------------------------------------------------------------------------------
+// ---- log ---------------------------------------------------------------------------------------
 
 void hm_log_line(struct hm_host *host, int level, struct hm_str text) {
     if (host->call.testing || !host->channel || host->call.log_lines >= host->limits.log_lines) return;

@@ -39,8 +39,7 @@ bool hm_lua_is_array_marked(lua_State *L, int index) {
     return marked;
 }
 
-// ---- JSON to Lua
-// ------------------------------------------------------------------------------------------------------
+// ---- JSON to Lua -------------------------------------------------------------------------------
 
 struct decoder {
     const char *at, *end;
@@ -175,8 +174,7 @@ void hm_lua_push_json(lua_State *L, struct hm_json value) {
     push_value(L, &d, false);
 }
 
-// ---- Lua to JSON
-// ------------------------------------------------------------------------------------------------------
+// ---- Lua to JSON -------------------------------------------------------------------------------
 
 // Where we are, for errors: a chain on the C stack.
 struct path {

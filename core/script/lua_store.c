@@ -9,8 +9,7 @@
 
 static const char scan_meta[] = "hamroh.scan";
 
-// ---- records as tables
-// ------------------------------------------------------------------------------------------------------------
+// ---- records as tables -------------------------------------------------------------------------
 
 static void push_packed(lua_State *L, struct hm_str packed) {
     struct hm_str item;
@@ -86,8 +85,7 @@ void hm_record_push(lua_State *L, const struct hm_view *view) {
     lua_setfield(L, record, "data");
 }
 
-// ---- arguments
-// --------------------------------------------------------------------------------------------------------------------
+// ---- arguments ---------------------------------------------------------------------------------
 
 // A type that plugins may see. Pushes nothing.
 static const struct hm_type *check_type(lua_State *L, int index, bool for_writing) {
@@ -139,8 +137,7 @@ static void get_or_raise(lua_State *L, struct hm_str type, struct hm_str id, str
     if (!hm_tx_get(hm_host_of(L)->tx, type, id, view, &err)) hm_raise_error(L, &err);
 }
 
-// ---- reading
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- reading -----------------------------------------------------------------------------------
 
 static int store_get(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
@@ -331,8 +328,7 @@ static int store_list(lua_State *L) {
     return 1;
 }
 
-// ---- writing
-// --------------------------------------------------------------------------------------------------------------------------
+// ---- writing -----------------------------------------------------------------------------------
 
 // Where the new data has {sealed=true} for a field that this call wrote before, the clear value is put back,
 // so that it is not lost; the store does the same with what it has.
@@ -485,8 +481,7 @@ static int store_delete(lua_State *L) {
     return 0;
 }
 
-// ---- sealed fields
-// --------------------------------------------------------------------------------------------------------------------
+// ---- sealed fields -----------------------------------------------------------------------------
 
 // Asks the server, which writes down who looked and why.
 static void ask_unseal(lua_State *L, struct hm_host *host, struct hm_str type, struct hm_str id,

@@ -109,8 +109,7 @@ static int text_match_date(lua_State *L) {
     return 1;
 }
 
-// ---- CSV
-// ----------------------------------------------------------------------------------------------------------------------------
+// ---- CSV ---------------------------------------------------------------------------------------
 // The rows are written to a buffer of the host as JSON while the parser runs, since a row handler must not
 // raise; then they become tables.
 

@@ -11,8 +11,7 @@
 #define TEST_BYTES (128u << 20)
 #define TEST_NOW INT64_C(1788235200000) // 2026-09-01 09:00 in Tashkent, a Tuesday
 
-// ---- equality that looks inside
-// ------------------------------------------------------------------------------------------------
+// ---- equality that looks inside ----------------------------------------------------------------
 
 static bool deep_equal(lua_State *L, int a, int b, unsigned depth) {
     a = lua_absindex(L, a);
@@ -77,8 +76,7 @@ static int t_fails(lua_State *L) {
     return 1;
 }
 
-// ---- being somebody
-// ----------------------------------------------------------------------------------------------------------------
+// ---- being somebody ----------------------------------------------------------------------------
 
 static void add_membership(void *arg, struct hm_str type, struct hm_str id) {
     struct hm_buf *out = arg, name = {0};
@@ -227,8 +225,7 @@ static const struct hm_lua_fn t_fns[] = {
     {0}};
 const struct hm_lua_module hm_module_t = {"t", "What the tests of a plugin get.", t_fns, true};
 
-// ---- running
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- running -----------------------------------------------------------------------------------
 
 static void push_t(lua_State *L, const struct hm_host *host, int plugin) {
     lua_newtable(L);

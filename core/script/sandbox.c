@@ -30,8 +30,7 @@ static bool timer_made;
 static const char library_key = 'l';
 static const char owner_key = 'o';
 
-// ---- time
-// ---------------------------------------------------------------------------------------------------------------
+// ---- time --------------------------------------------------------------------------------------
 
 static void note_place(struct hm_sandbox *box, lua_State *L, lua_Debug *ar) {
     if (box->file[0] || !lua_getinfo(L, "Sl", ar)) return;
@@ -78,8 +77,7 @@ static void set_timer(unsigned ms) {
     if (timer_made && !HM_LATE_SIGNALS) timer_settime(timer, 0, &when, NULL);
 }
 
-// ---- memory
-// -------------------------------------------------------------------------------------------------------------
+// ---- memory ------------------------------------------------------------------------------------
 
 // Lua asks nobody where it was when memory ran out, so it is noted here, at each refusal (Lua collects
 // garbage after the first and tries again). Nothing is allocated by looking.
@@ -173,8 +171,7 @@ int hm_sandbox_pcall(lua_State *L, int args, int results) {
     return status;
 }
 
-// ---- the safe library
-// ---------------------------------------------------------------------------------------------------
+// ---- the safe library --------------------------------------------------------------------------
 // Functions of Lua's own that are wrapped: the wrapper looks at the arguments and then goes on into the
 // original, in the same frame. They are looked up once, when the first state is made.
 

@@ -96,8 +96,7 @@ static size_t characters(struct hm_str s) {
     return n;
 }
 
-// ---- one kind each: the value is at index `v` and may be replaced there
-// -------------------------------------------------------
+// ---- one kind each: the value is at index `v` and may be replaced there ------------------------
 
 static void check_text(struct run *r, struct where *w, int schema, int v) {
     struct hm_str s;
@@ -350,8 +349,7 @@ static void check_value(struct run *r, struct where *w, int schema, int v) {
     r->depth--;
 }
 
-// ---- objects
-// --------------------------------------------------------------------------------------------------------------
+// ---- objects -----------------------------------------------------------------------------------
 
 // Edit distance, for names of up to 32 bytes: "did you mean".
 static unsigned distance(const char *a, const char *b) {
@@ -507,8 +505,7 @@ void hm_faults_push(lua_State *L, const struct hm_faults *faults) {
     }
 }
 
-// ---- JSON Schema
-// ------------------------------------------------------------------------------------------------------------
+// ---- JSON Schema -------------------------------------------------------------------------------
 
 static void put_member(struct hm_buf *out, const char *name) {
     if (out->len && out->data[out->len - 1] != '{') hm_buf_char(out, ',');

@@ -60,8 +60,7 @@ const struct hm_source *hm_sources_find(const struct hm_sources *s, const char *
     return NULL;
 }
 
-// ---- shipped
-// ------------------------------------------------------------------------------------------------------------
+// ---- shipped -----------------------------------------------------------------------------------
 
 static int is_plugin_file(const struct dirent *d) {
     size_t len = strlen(d->d_name);
@@ -111,8 +110,7 @@ bool hm_sources_read_shipped(struct hm_sources *s, const char *plugin_dir, struc
     return true;
 }
 
-// ---- the institution's
-// ------------------------------------------------------------------------------------------------------
+// ---- the institution's -------------------------------------------------------------------------
 
 static bool add_text(struct hm_sources *s, struct hm_json object, const char *kind, const char *id,
                      bool candidate, struct hm_error *err) {

@@ -168,8 +168,7 @@ size_t hm_tx_writes(const struct hm_tx *tx) {
     return tx->writes;
 }
 
-// ---- the read set
-// -----------------------------------------------------------------------------------------------------
+// ---- the read set ------------------------------------------------------------------------------
 
 static struct seen_type *seen_type_of(struct hm_tx *tx, struct hm_str name) {
     struct seen_type *t;
@@ -233,8 +232,7 @@ static void see_up_to(struct hm_tx_scan *s, const struct hm_str *key) {
     hm_buf_str(&r->low, low);
 }
 
-// ---- the call's own writes
-// ------------------------------------------------------------------------------------------------
+// ---- the call's own writes ---------------------------------------------------------------------
 
 static struct entry *entry_of(struct hm_tx *tx, struct hm_str type, struct hm_str id) {
     struct entry *e;
@@ -462,8 +460,7 @@ void hm_tx_memberships(struct hm_tx *tx, const char *person,
     }
 }
 
-// ---- walks
-// --------------------------------------------------------------------------------------------------------------
+// ---- walks -------------------------------------------------------------------------------------
 
 bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct hm_tx_scan **out,
                       struct hm_error *err) {
@@ -563,8 +560,7 @@ bool hm_tx_scan_next(struct hm_tx_scan *s, struct hm_view *out) {
     return true;
 }
 
-// ---- what goes to the server
-// ------------------------------------------------------------------------------------------------
+// ---- what goes to the server -------------------------------------------------------------------
 
 static void write_whole_type(const struct seen_type *t, struct hm_buf *out) {
     struct hm_str name = hm_str_of(t->name);

@@ -56,8 +56,7 @@ static bool send_refused(struct hm_host *host) {
     return hm_channel_flush(host->channel, NULL);
 }
 
-// ---- calls
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- calls -------------------------------------------------------------------------------------
 
 static void send_error(struct hm_host *host, uint32_t call) {
     const struct hm_trouble *t = &host->trouble;

@@ -348,8 +348,7 @@ static void figures_say_why_they_are_not_there(void **state) {
                "end } }");
 }
 
-// ---- the scoring cases that are shared between implementations
-// ---------------------------------------------------------------------
+// ---- the scoring cases that are shared between implementations ---------------------------------
 
 static const char scorer[] =
     "return service { id = 'x', methods = { ['x.score'] = { access = 'public', run = function(ctx, p)\n"
@@ -418,8 +417,7 @@ static void shared_scoring_cases_hold(void **state) {
     hm_buf_free(&params);
 }
 
-// ---- what the editor knows
-// ------------------------------------------------------------------------------------------------------------
+// ---- what the editor knows ---------------------------------------------------------------------
 
 static void the_editors_annotations_are_those_of_this_host(void **state) {
     (void)state;

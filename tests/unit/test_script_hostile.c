@@ -198,8 +198,7 @@ static void a_hang_in_c_is_ended_from_outside(void **state) {
     sw_free(&w);
 }
 
-// ---- the walls
-// ------------------------------------------------------------------------------------------------------------------
+// ---- the walls ---------------------------------------------------------------------------------
 
 static void tries_a_socket(void) {
     socket(AF_INET, SOCK_STREAM, 0);

@@ -472,8 +472,7 @@ static void reactions_and_schedules_run(void **state) {
     sw_free(&w);
 }
 
-// ---- loading
-// --------------------------------------------------------------------------------------------------------------------
+// ---- loading -----------------------------------------------------------------------------------
 
 static void an_institutions_version_lies_over_the_shipped_one_and_may_inherit(void **state) {
     (void)state;

@@ -1,10 +1,10 @@
 // What the client knows: who is signed in, the connection, records kept current by the feed, what waits to be sent. Screens read
 // signals from here and call actions; only this folder talks to the client folder.
 import { computed, signal } from '@preact/signals';
-import type { Envelope, FeedEvent, Job, Language, Page, SignedIn } from '../client/api';
-import { indexed_shelf, Outbox, type Entry } from '../client/outbox';
-import { Offline, Rpc, RpcError, UNAUTHENTICATED, type State } from '../client/rpc';
-import { language, say, t } from './texts';
+import type { Envelope, FeedEvent, Job, Page, SignedIn } from '../client/api';
+import { Outbox, type Waiting } from '../client/outbox';
+import { Link, OFFLINE, RpcError, type LinkState } from '../client/rpc';
+import { say, t } from './texts';
 
 const KEY = 'hamroh-session';
 function kept(): string | null {
@@ -23,10 +23,10 @@ function keep(token: string | null): void {
   }
 }
 
-export const connection = signal<State>('connecting');
+export const connection = signal<LinkState>('connecting');
 /** undefined while it is not known yet. */
 export const session = signal<SignedIn | null | undefined>(undefined);
-export const waiting = signal<Entry[]>([]);
+export const waiting = signal<Waiting[]>([]);
 export const toast = signal<{ text: string; urgent?: boolean; undo?: () => void } | null>(null);
 /** Counts reconnections after which the feed could not be resumed: lists are read again. */
 export const reloads = signal(0);
@@ -81,11 +81,19 @@ function take_event(event: FeedEvent): void {
 // ---- connection ----------------------------------------------------------------------------------------------------------
 
 let position: { epoch: string; seq: number } | null = null;
-let outbox: Outbox | null = null;
 const progress = new Map<string, (job: Job) => void>();
 
+const outbox = new Outbox({
+  call: (method, params) => call(method, params as object),
+  changed: (entries) => (waiting.value = entries),
+  sent: (_entry, result) => {
+    // What was written is shown at once; the feed brings the same record again.
+    if (result && typeof result === 'object' && 'data' in result) keep_records([result as Any]);
+  },
+});
+
 async function open_feed(): Promise<void> {
-  const opened = await rpc.call<{ epoch: string; seq: number; recovered: boolean }>('feed.open', position ? { after: position } : {});
+  const opened = (await link.direct('feed.open', position ? { after: position } : {})) as { epoch: string; seq: number; recovered: boolean };
   if (position && !opened.recovered) {
     for (const held of kinds.values()) held.value = new Map();
     reloads.value++;
@@ -101,9 +109,9 @@ async function opened(): Promise<void> {
     return;
   }
   try {
-    session.value = await rpc.call<SignedIn>('session.resume', { token });
+    session.value = { ...((await link.direct('session.resume', { token })) as SignedIn), token };
   } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
+    if (!(error instanceof RpcError) || error.code === OFFLINE) throw error;
     keep(null);
     session.value = null;
     return;
@@ -114,16 +122,8 @@ async function opened(): Promise<void> {
 async function settle(): Promise<void> {
   const who = session.peek()!;
   await open_feed();
-  if (!outbox) {
-    outbox = new Outbox(
-      indexed_shelf(`${who.institution}-${who.person ?? who.login ?? ''}`),
-      (entry) => rpc.call(entry.method, { ...entry.params, idem: entry.idem }),
-      (error) => error instanceof Offline || (error instanceof RpcError && (error.code === UNAUTHENTICATED || error.code === -32009 || error.code === -32005)),
-      words,
-      (entries) => (waiting.value = entries),
-    );
-    await outbox.load().catch(() => undefined);
-  }
+  await outbox.open(`${who.institution}/${who.person ?? who.login ?? ''}`);
+  // Not awaited: it waits for the greeting, of which this is a part, to be over.
   void outbox.flush();
 }
 
@@ -139,25 +139,25 @@ function notice(method: string, params: unknown): void {
 function forget(): void {
   keep(null);
   session.value = null;
-  outbox = null;
   waiting.value = [];
   position = null;
   for (const held of kinds.values()) held.value = new Map();
 }
 
-export const rpc = new Rpc(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/rpc`, {
-  opened,
+export const link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/rpc`, {
+  greet: opened,
   state: (state) => (connection.value = state),
-  notice,
+  notice: (method, params) => notice(method, params),
 });
 
 // ---- actions -------------------------------------------------------------------------------------------------------------
 
 /** What an error means, in the reader's words, with a way out. */
 export function words(error: unknown): string {
-  if (error instanceof Offline) return t('error-offline');
   if (!(error instanceof RpcError)) return t('error-unknown');
-  const { code, data } = error;
+  if (error.code === OFFLINE) return t('error-offline');
+  const code = error.code;
+  const data = error.data ?? {};
   if (data.text) return say(data.text as never);
   if (code === -32005) return t('error-too-many', { seconds: Number(data.retry_after ?? 5) });
   if (code === -32602) {
@@ -174,15 +174,20 @@ export function words(error: unknown): string {
   return t('error-unknown');
 }
 
+/** Why a write that waits was refused. */
+export function words_of(entry: Waiting): string {
+  return words(new RpcError(entry.error?.code ?? 0, entry.error?.message ?? '', entry.error?.data));
+}
+
 export function call<T>(method: string, params: object = {}): Promise<T> {
-  return rpc.call<T>(method, params);
+  return link.call(method, params) as Promise<T>;
 }
-/** A write that survives being offline: done now or when the network is back. */
-export function send(method: string, params: Record<string, unknown>): Promise<Entry> | undefined {
-  return outbox?.add(method, params);
+/** A write that survives being offline: done now, or when the network is back. A refusal is shown beside it. */
+export function send(method: string, params: Record<string, unknown>): void {
+  outbox.add(method, params).catch(() => undefined);
 }
-export const send_again = (idem: string) => void outbox?.again(idem);
-export const send_not = (idem: string) => void outbox?.drop(idem);
+export const send_again = (idem: string): void => void outbox.retry(idem);
+export const send_not = (idem: string): void => void outbox.remove(idem);
 
 /** A call whose failure is told in words at the bottom of the screen. undefined when it failed. */
 export async function attempt<T>(method: string, params: object = {}): Promise<T | undefined> {
@@ -253,7 +258,7 @@ export function watch<T>(id: string, seen: (job: Job) => void): Promise<T> {
         if (job.state === 'done') resolve(job.result as T);
         else reject(new RpcError(-32603, job.error?.message ?? job.state, job.error as never));
       } catch (error) {
-        if (error instanceof Offline) return; // asked again when the connection is back
+        if (error instanceof RpcError && error.code === OFFLINE) return; // asked again when the connection is back
         over = true;
         clearInterval(timer);
         reject(error as Error);
@@ -269,5 +274,3 @@ export function watch<T>(id: string, seen: (job: Job) => void): Promise<T> {
   });
 }
 
-export type { Language };
-export { language };

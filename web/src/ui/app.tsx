@@ -45,7 +45,7 @@ function Navigation({ here }: { here: string }) {
 }
 
 function Connection() {
-  const unsent = waiting.value.filter((e) => e.failed === undefined).length;
+  const unsent = waiting.value.filter((e) => e.state === 'pending').length;
   const away = connection.value === 'offline';
   return (
     <div class={away ? 'offline shown' : 'offline'} role="status">

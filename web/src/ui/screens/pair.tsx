@@ -2,7 +2,7 @@
 // pair's meetings, never its messages.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Meeting, Mentor, Message, Pair, Slot } from '../../client/api';
-import { attempt, call, is_staff, keep_records, list, me, records, send, send_again, send_not, toast, waiting } from '../../store/app';
+import { attempt, call, is_staff, keep_records, list, me, records, send, send_again, send_not, toast, waiting, words_of } from '../../store/app';
 import { route, to } from '../../store/route';
 import { left, moment, say, stamp, t } from '../../store/texts';
 import { Act, Dialog, Empty, Face, Icon, Loaded, Title, useLoad } from '../kit';
@@ -46,11 +46,11 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
     const page = await list<Message>('message', { index: 'by_to', equals: [address], order: 'desc', limit: 50, cursor });
     set_cursor(page.cursor);
   };
-  const submit = async (): Promise<void> => {
+  const submit = (): void => {
     const text = draft.trim();
     if (!text) return;
     set_draft('');
-    await send('message.send', { to: address, text });
+    send('message.send', { to: address, text });
   };
   return (
     <section class="chat" aria-labelledby="chat">
@@ -83,15 +83,15 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
               </div>
             ))}
             {unsent.map((e) => (
-              <div key={e.idem} class={e.failed === undefined ? 'said mine pending' : 'said mine failed'}>
+              <div key={e.idem} class={e.state === 'pending' ? 'said mine pending' : 'said mine failed'}>
                 <p>{String(e.params.text)}</p>
-                {e.failed === undefined ? (
+                {e.state === 'pending' ? (
                   <small>
                     <Icon name="clock" /> {t('sending')}
                   </small>
                 ) : (
                   <small>
-                    {e.failed}{' '}
+                    {words_of(e)}{' '}
                     <button type="button" class="plain" onClick={() => send_again(e.idem)}>
                       {t('try-again')}
                     </button>
@@ -107,7 +107,7 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
         )}
       </Loaded>
       {!closed && (
-        <form class="compose" onSubmit={(e) => (e.preventDefault(), void submit())}>
+        <form class="compose" onSubmit={(e) => (e.preventDefault(), submit())}>
           <label class="hidden" for="draft">
             {t('message-to', { name })}
           </label>
@@ -118,7 +118,7 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
             placeholder={t('message-to', { name })}
             value={draft}
             onInput={(e) => set_draft(e.currentTarget.value)}
-            onKeyDown={(e) => e.key === 'Enter' && !e.shiftKey && !e.isComposing && (e.preventDefault(), void submit())}
+            onKeyDown={(e) => e.key === 'Enter' && !e.shiftKey && !e.isComposing && (e.preventDefault(), submit())}
           />
           <button type="submit" class="primary" aria-label={t('send')} disabled={!draft.trim()}>
             <Icon name="send" />

@@ -1,7 +1,7 @@
 // Signing in, or making an account with an invitation code.
 import { useEffect, useState } from 'preact/hooks';
 import type { Translated } from '../../client/api';
-import { RpcError, UNAUTHENTICATED } from '../../client/rpc';
+import { RpcError } from '../../client/rpc';
 import { accept, call, connection, sign_in, words } from '../../store/app';
 import { say, t } from '../../store/texts';
 import { Act } from '../kit';
@@ -45,7 +45,7 @@ export function SignIn() {
       if (invited) await accept(institution, value('code'), value('login'), value('password'));
       else await sign_in(institution, value('login'), value('password'));
     } catch (error) {
-      set_problem(error instanceof RpcError && error.code === UNAUTHENTICATED ? t(invited ? 'sign-in-bad-code' : 'sign-in-wrong') : words(error));
+      set_problem(error instanceof RpcError && error.code === -32001 ? t(invited ? 'sign-in-bad-code' : 'sign-in-wrong') : words(error));
     }
   };
 
