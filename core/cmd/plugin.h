@@ -5,7 +5,7 @@
 
 struct hm_plugin_kind {
     const char *name, *folder,
-        *sample; // "matcher", "matchers"; sample: a plugin named @ID@ that passes its tests
+        *sample; // "matcher", "matchers"; sample: a plugin that passes its tests, with marks for its name
 };
 const struct hm_plugin_kind *hm_plugin_kind(const char *word); // singular or plural; NULL when there is none
 void hm_plugin_kinds_print(void);                              // their names, to stderr

@@ -16,7 +16,7 @@ static const struct hm_plugin_kind kinds[] = {
      "-- What this service is for.\n"
      "return service {\n"
      "  id = \"@ID@\",\n" TITLE "  records = {\n"
-     "    [\"@ID@_note\"] = {\n"
+     "    @WORD@_note = {\n"
      "      key = \"uuid\",\n"
      "      fields = { person = ref \"person\" { required = true }, text = text { required = true, "
      "max_length = 1000 } },\n"
@@ -24,19 +24,20 @@ static const struct hm_plugin_kind kinds[] = {
      "    },\n"
      "  },\n"
      "  methods = {\n"
-     "    [\"@ID@.add\"] = {\n"
+     "    [\"@WORD@.add\"] = {\n"
      "      summary = \"Keeps a note of one's own\",\n"
      "      access = \"signed_in\", writes = true,\n"
      "      params = { text = text { required = true, max_length = 1000 } },\n"
      "      run = function(ctx, p)\n"
      "        local data = { person = ctx.person, text = p.text }\n"
-     "        return store.put(\"@ID@_note\", { data = data, audience = { \"person:\" .. ctx.person } })\n"
+     "        return store.put(\"@WORD@_note\", { data = data, audience = { \"person:\" .. ctx.person } })\n"
      "      end,\n"
      "    },\n"
      "  },\n"
      "  tests = {\n"
      "    [\"a note is seen by its writer only\"] = function(t)\n"
-     "      local note = t:call(\"@ID@.add\", { text = \"hello\" }, { person = \"p1\", roles = { \"student\" "
+     "      local note = t:call(\"@WORD@.add\", { text = \"hello\" }, { person = \"p1\", roles = { "
+     "\"student\" "
      "} })\n"
      "      t:equal(note.data.text, \"hello\")\n"
      "      t:equal(note.audience, { \"person:p1\" })\n"
@@ -126,6 +127,23 @@ void hm_plugin_kinds_print(void) {
         fprintf(stderr, "%s%s", i ? ", " : "", kinds[i].name);
 }
 
+// @ID@ becomes the name, @WORD@ the name with _ for what record types and methods may not have in theirs.
+static void fill(const char *sample, const char *name, struct hm_buf *out) {
+    while (*sample) {
+        size_t plain = strcspn(sample, "@");
+        hm_buf_add(out, sample, plain);
+        sample += plain;
+        bool word = strncmp(sample, "@WORD@", 6) == 0;
+        if (!word && strncmp(sample, "@ID@", 4) != 0) {
+            if (*sample) hm_buf_char(out, *sample++);
+            continue;
+        }
+        for (const char *c = name; *c; c++)
+            hm_buf_char(out, word && (*c == '-' || *c == '.') ? '_' : *c);
+        sample += word ? 6 : 4;
+    }
+}
+
 bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const char *dir, struct hm_buf *path,
                    struct hm_error *err) {
     struct hm_buf text = {0};
@@ -143,13 +161,7 @@ bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const ch
         hm_fail(err, HM_CONFLICT, "%s is there already", path->data);
         goto out;
     }
-    for (const char *at = kind->sample; *at;) {
-        const char *mark = strstr(at, "@ID@");
-        hm_buf_add(&text, at, mark ? (size_t)(mark - at) : strlen(at));
-        if (!mark) break;
-        hm_buf_text(&text, name);
-        at = mark + 4;
-    }
+    fill(kind->sample, name, &text);
     ok = hm_write_file(path->data, hm_buf_view(&text), 0644, err);
 out:
     hm_buf_free(&text);

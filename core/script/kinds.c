@@ -38,7 +38,7 @@ static const struct hm_lua_fn service_rows[] = {
 static const struct hm_lua_fn matcher_rows[] = {
     {"matcher",
      "declaration: {id: string, title: table, form: string?, mentor: table?, mentee: table?, must: table[]?, "
-     "prefer: table[], columns: function?, pair: function?, fairness: table?, keep: table?, tests: table?} "
+     "prefer: table[], pair: function?, fairness: table?, keep: table?, tests: table?} "
      "-> table",
      "A rule for making pairs; its points are 10,000 in all.", NULL, NULL},
     {"at_least", "value: number -> table", "Condition on one person: the field is this or more.", NULL, NULL},

@@ -4,7 +4,7 @@
 -- In plugins/matchers.
 
 --- A rule for making pairs; its points are 10,000 in all.
----@param declaration {id: string, title: table, form: string?, mentor: table?, mentee: table?, must: table[]?, prefer: table[], columns: function?, pair: function?, fairness: table?, keep: table?, tests: table?}
+---@param declaration {id: string, title: table, form: string?, mentor: table?, mentee: table?, must: table[]?, prefer: table[], pair: function?, fairness: table?, keep: table?, tests: table?}
 ---@return table
 function matcher(declaration) end
 

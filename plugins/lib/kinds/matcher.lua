@@ -120,9 +120,8 @@ return function()
       check.names("keep", decl.keep, { "points" })
       check.whole("keep.points", decl.keep.points, 0, ALL)
     end
-    for _, name in ipairs { "columns", "pair" } do
-      if decl[name] ~= nil and type(decl[name]) ~= "function" then fault(name, "must be a function") end
-    end
+    if decl.columns ~= nil then fault("columns", "is not offered in this version; pair = function(mentee, mentor, points) is") end
+    if decl.pair ~= nil and type(decl.pair) ~= "function" then fault("pair", "must be a function(mentee, mentor, points)") end
     return decl
   end
 

@@ -52,7 +52,7 @@ export function keep_records(items: Any[]): void {
   const by_type = new Map<string, Any[]>();
   for (const item of items) by_type.set(item.type, [...(by_type.get(item.type) ?? []), item]);
   for (const [type, list] of by_type) {
-    const next = new Map(kind(type).peek());
+    const next = new Map(kind(type).peek() as ReadonlyMap<string, Any>);
     for (const item of list) if ((next.get(item.id)?.version ?? -1) <= item.version) next.set(item.id, item);
     kind(type).value = next;
   }
@@ -66,7 +66,7 @@ export function on_event(listener: Listener): () => void {
 function take_event(event: FeedEvent): void {
   position = { epoch: position?.epoch ?? '', seq: event.seq };
   if (event.action === 'deleted') {
-    const now = kind(event.type).peek();
+    const now = kind(event.type).peek() as ReadonlyMap<string, Any>;
     if (now.has(event.id)) {
       const next = new Map(now);
       next.delete(event.id);
