@@ -172,6 +172,9 @@ bool hm_client_call(struct hm_client *client, const char *method, struct hm_str 
         hm_json_member_str(&request, "institution", hm_str_of(as.institution));
     if (as.token.len) hm_json_member_str(&request, "token", as.token);
     if (params.len) hm_json_member_raw(&request, "params", params);
+    // Line ends in the caller's JSON stand between values only, where a space does as well.
+    for (size_t i = 0; i < request.len; i++)
+        if (request.data[i] == '\n') request.data[i] = ' ';
     hm_buf_text(&request, "}\n");
     if (!send_all(client->fd, hm_buf_view(&request), err)) goto out;
     for (;;) {

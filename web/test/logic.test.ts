@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, guess, header, map_of } from '../src/client/decode';
 import { Outbox, passing, type Waiting } from '../src/client/outbox';
+import { fold, given_name } from '../src/store/texts';
 import { backoff, OFFLINE, RpcError } from '../src/client/rpc';
 
 const bytes = (...values: number[]): ArrayBuffer => new Uint8Array(values).buffer;
@@ -105,4 +106,15 @@ test('a refusal by the server is kept as failed and does not hold up what comes 
   assert.deepEqual(sent, ['good']);
   assert.equal([...store.kept.values()][0]?.state, 'failed');
   assert.ok(!passing(new RpcError(-32602, '')));
+});
+
+test('people are addressed by their given name, in whichever order it is written', () => {
+  assert.equal(given_name('Karimova Dilnoza'), 'Dilnoza');
+  assert.equal(given_name('Dilnoza Karimova'), 'Dilnoza');
+  assert.equal(given_name('Каримов Азиз'), 'Азиз');
+  assert.equal(given_name('Aziz'), 'Aziz');
+});
+
+test('names are found whatever apostrophe they are written with', () => {
+  for (const written of ["O'ktam", 'O‘ktam', 'O’ktam', 'Oʻktam', 'Oʼktam', 'O`ktam']) assert.equal(fold(written), "o'ktam");
 });

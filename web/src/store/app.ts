@@ -4,7 +4,7 @@ import { computed, signal } from '@preact/signals';
 import type { Envelope, FeedEvent, Job, Page, SignedIn } from '../client/api';
 import { Outbox, type Waiting } from '../client/outbox';
 import { Link, OFFLINE, RpcError, type LinkState } from '../client/rpc';
-import { say, t } from './texts';
+import { say, t, zone } from './texts';
 
 const KEY = 'hamroh-session';
 function kept(): string | null {
@@ -122,6 +122,9 @@ async function opened(): Promise<void> {
 async function settle(): Promise<void> {
   const who = session.peek()!;
   await open_feed();
+  const known = (await link.direct('institution.list')) as { items: { id: string; zone_minutes?: number; zone?: number }[] };
+  const here = known.items.find((i) => i.id === who.institution);
+  zone.value = here?.zone_minutes ?? (typeof here?.zone === 'number' ? here.zone : zone.value);
   await outbox.open(`${who.institution}/${who.person ?? who.login ?? ''}`);
   // Not awaited: it waits for the greeting, of which this is a part, to be over.
   void outbox.flush();

@@ -80,20 +80,26 @@ const uz_months = ['yanvar', 'fevral', 'mart', 'aprel', 'may', 'iyun', 'iyul', '
 const cyrl_days = ['якшанба', 'душанба', 'сешанба', 'чоршанба', 'пайшанба', 'жума', 'шанба'];
 const cyrl_months = ['январь', 'февраль', 'март', 'апрель', 'май', 'июнь', 'июль', 'август', 'сентябрь', 'октябрь', 'ноябрь', 'декабрь'];
 
+/** Minutes ahead of UTC where the institution is: times are shown as its clocks show them, wherever the phone thinks it is. */
+export const zone = signal(300);
+function there(ms: number): Date {
+  return new Date(ms + zone.value * 60000); // read with the UTC functions
+}
+
 export function time(ms: number): string {
-  return new Date(ms).toLocaleTimeString(tag(), { hour: '2-digit', minute: '2-digit', hour12: false });
+  return there(ms).toISOString().slice(11, 16);
 }
 export function date(ms: number): string {
-  const d = new Date(ms);
-  if (language.value === 'uz') return `${d.getDate()}-${uz_months[d.getMonth()]}`;
-  if (language.value === 'uz-Cyrl') return `${d.getDate()}-${cyrl_months[d.getMonth()]}`;
-  return d.toLocaleDateString(tag(), { day: 'numeric', month: 'long' });
+  const d = there(ms);
+  if (language.value === 'uz') return `${d.getUTCDate()}-${uz_months[d.getUTCMonth()]}`;
+  if (language.value === 'uz-Cyrl') return `${d.getUTCDate()}-${cyrl_months[d.getUTCMonth()]}`;
+  return d.toLocaleDateString(tag(), { day: 'numeric', month: 'long', timeZone: 'UTC' });
 }
 export function weekday(ms: number): string {
-  const d = new Date(ms);
-  if (language.value === 'uz') return uz_days[d.getDay()]!;
-  if (language.value === 'uz-Cyrl') return cyrl_days[d.getDay()]!;
-  return d.toLocaleDateString(tag(), { weekday: 'long' });
+  const d = there(ms);
+  if (language.value === 'uz') return uz_days[d.getUTCDay()]!;
+  if (language.value === 'uz-Cyrl') return cyrl_days[d.getUTCDay()]!;
+  return d.toLocaleDateString(tag(), { weekday: 'long', timeZone: 'UTC' });
 }
 /** "shanba, 28-noyabr, 10:00" */
 export function moment(ms: number): string {
@@ -101,7 +107,7 @@ export function moment(ms: number): string {
 }
 /** For a message in a chat: the time today, else date and time. */
 export function stamp(ms: number): string {
-  return new Date(ms).toDateString() === new Date().toDateString() ? time(ms) : `${date(ms)}, ${time(ms)}`;
+  return there(ms).toISOString().slice(0, 10) === there(Date.now()).toISOString().slice(0, 10) ? time(ms) : `${date(ms)}, ${time(ms)}`;
 }
 /** "2 days left", "3 hours left", "late". */
 export function left(due: number, now = Date.now()): string {
@@ -117,4 +123,9 @@ const folded: Record<string, string> = { '‘': "'", '’': "'", 'ʻ': "'", 'ʼ'
 /** For comparing names: case and the apostrophes ' ‘ ’ ʻ ʼ ` do not count. */
 export function fold(text: string): string {
   return text.toLowerCase().replace(/[‘’ʻʼ`ё]/g, (c) => folded[c]!).replace(/\s+/g, ' ').trim();
+}
+/** How to address somebody: the given name, which official lists put behind the family name ("Karimova Dilnoza"). */
+export function given_name(name: string): string {
+  const [first = '', second] = name.trim().split(/\s+/);
+  return second && /(ov|ev|ova|eva|iy|iyeva|ов|ев|ова|ева|ий)$/i.test(first) ? second : first;
 }

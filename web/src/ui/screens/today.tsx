@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Envelope, Programme, Today } from '../../client/api';
 import { call, is_staff, list, on_event, session } from '../../store/app';
 import { to } from '../../store/route';
-import { date, left, number, say, t, weekday } from '../../store/texts';
+import { date, given_name, left, number, say, t, weekday } from '../../store/texts';
 import { Empty, Icon, Loaded, Title, useLoad } from '../kit';
 import { Ikat } from '../languages';
 
@@ -97,7 +97,7 @@ export function TodayScreen() {
     }
     set_before(count);
   }, [count]);
-  const first = session.value?.name?.split(' ')[0] ?? '';
+  const first = given_name(session.value?.name ?? '');
   const now = Date.now();
   return (
     <>
