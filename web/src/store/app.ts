@@ -122,9 +122,7 @@ async function opened(): Promise<void> {
 async function settle(): Promise<void> {
   const who = session.peek()!;
   await open_feed();
-  const known = (await link.direct('institution.list')) as { items: { id: string; zone_minutes?: number; zone?: number }[] };
-  const here = known.items.find((i) => i.id === who.institution);
-  zone.value = here?.zone_minutes ?? (typeof here?.zone === 'number' ? here.zone : zone.value);
+  zone.value = ((await link.direct('server.info')) as { zone_minutes?: number }).zone_minutes ?? zone.value;
   await outbox.open(`${who.institution}/${who.person ?? who.login ?? ''}`);
   // Not awaited: it waits for the greeting, of which this is a part, to be over.
   void outbox.flush();
