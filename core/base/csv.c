@@ -86,6 +86,7 @@ static bool convert(struct hm_str bytes, enum encoding from, struct hm_buf *out,
     for (size_t at = 0; at < bytes.len;) {
         if (!next_char(bytes, from, &at, &c)) {
             out->len = start;
+            out->data[start] = '\0';
             return hm_fail(err, HM_PARAMS,
                            "line %zu: not text in the encoding %s; save the file as CSV in UTF-8", line,
                            encoding_names[from]);

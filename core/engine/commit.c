@@ -124,6 +124,7 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     *c->staged_tail = item;
     c->staged_tail = &item->next;
     c->unfinished++;
+    if (item->types) item->institution->types_coming++;
     hm_inst_touch(item->institution);
 }
 
@@ -334,8 +335,10 @@ static void batch_run(struct posted *posted) {
     struct institution *inst = batch->institution;
     count_batch(inst->engine, batch);
     struct commit_item *done = batch->items;
-    for (struct commit_item *item = batch->items; item; item = item->next)
+    for (struct commit_item *item = batch->items; item; item = item->next) {
+        if (item->types) inst->types_coming--;
         item->done(item);
+    }
     hm_live_changes(inst, batch->changes, batch->change_count);
     tell(inst, batch->changes, batch->change_count);
     hm_react_changes(inst, batch->items, batch->changes, batch->change_count);

@@ -209,7 +209,8 @@ static void types_set(struct commit_item *item) {
     proc->catalogue = NULL;
 }
 
-static bool types_in_force(struct institution *inst, const struct catalogue *cat) {
+bool hm_inst_types_in_force(struct institution *inst, const struct catalogue *cat) {
+    if (inst->types_coming) return false; // the store does not say yet what they will be
     struct hm_types *now = hm_store_types(inst->store);
     bool same = hm_str_eq(hm_types_json(now), hm_types_json(cat->types));
     hm_types_unref(now);
@@ -227,7 +228,10 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
         proc->state = PROC_READY;
         proc->idle_since_us = hm_mono_us();
         inst->start_failures = 0;
-    } else if (types_in_force(inst, cat)) {
+    } else if (inst->trial && inst->trial->typing) {
+        // Its types, set now, would come behind the trial's and stay in force when the trial is adopted.
+        proc->catalogue = hm_cat_ref(cat);
+    } else if (hm_inst_types_in_force(inst, cat)) {
         hm_inst_activate(inst, proc, cat);
     } else {
         struct commit_item *item = hm_item_new(inst, "", "types");
@@ -239,6 +243,17 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
     }
     hm_cat_unref(cat);
     hm_inst_touch(inst);
+}
+
+void hm_inst_trial_over(struct institution *inst) {
+    struct proc *proc;
+    if (inst->engine->closing) return;
+    DL_FOREACH(inst->procs, proc) {
+        struct catalogue *cat = proc->catalogue;
+        if (proc->state != PROC_LOADED || !cat || proc->holds) continue; // held: its types are under way
+        proc->catalogue = NULL;
+        hm_inst_loaded(proc, cat);
+    }
 }
 
 // Where and why plugins do not load, for the operator: names of files and lines are no personal data.

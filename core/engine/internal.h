@@ -127,6 +127,7 @@ struct institution {
     unsigned start_failures;
     uint64_t start_not_before_us;
     struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
+    unsigned types_coming; // changes of types that were submitted and are not done
     struct trial *trial;   // one deploy, check or watch at a time
 
     struct call *queue;      // waiting for a worker
@@ -385,6 +386,9 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat); // READY came; ta
 void hm_inst_refused(struct proc *proc, struct hm_str errors);
 void hm_inst_lost(struct proc *proc, bool early);
 void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalogue *cat);
+// Neither others nor others under way.
+bool hm_inst_types_in_force(struct institution *inst, const struct catalogue *cat);
+void hm_inst_trial_over(struct institution *inst); // workers that waited for its end go on
 
 struct parsed_result { // HM_F_RESULT, borrowed from the payload except the arrays
     struct hm_str result;
@@ -404,6 +408,7 @@ struct trial {
     struct proc *proc;           // NULL once it is gone
     struct catalogue *catalogue; // after READY
     unsigned busy;               // commit items under way that name it; then the loss of its worker waits
+    bool typing;                 // hm_trial_types was called: the types in force are, or will be, its own
     void *arg;
     void (*ready)(struct trial *trial);
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
@@ -442,6 +447,8 @@ void hm_live_end(struct live *live, const char *reason);
 bool hm_live_use(struct live *live, int64_t now_ms); // false: it has expired (and ended)
 void hm_live_changes(struct institution *inst, const struct hm_change *changes, size_t count);
 void hm_live_sweep(struct institution *inst, int64_t now_ms);
+// To every session of an account.
+void hm_live_notice(struct institution *inst, const char *account, const char *method, struct hm_str params);
 void hm_live_close(struct institution *inst);
 void hm_caller_attach(struct hm_caller *caller, struct live *live);
 

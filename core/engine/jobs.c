@@ -28,7 +28,7 @@ struct job {
     struct institution *institution;
     char id[37];
     char *method, *params, *caller_json;
-    char by[144], person[HM_ID_MAX + 1];
+    char by[144], person[HM_ID_MAX + 1], account[HM_ID_MAX + 1]; // who began it; "": none
     struct hm_session *session;
     struct hm_principals *principals;
     bool admin, local, has_done, cancelled, ended;
@@ -66,6 +66,8 @@ static void put_record(struct commit_item *item, const struct job *job, uint64_t
     char audience[HM_ID_MAX + 32];
     if (job->person[0])
         snprintf(audience, sizeof audience, "person:%s", job->person);
+    else if (job->account[0])
+        snprintf(audience, sizeof audience, "account:%s", job->account);
     else
         snprintf(audience, sizeof audience, "role:administrator");
     job_json(job, item->commit.now_ms, result, &data);
@@ -77,7 +79,7 @@ static void notice(struct job *job) {
     struct hm_buf params = {0};
     job->notice_due = false;
     job->noticed_us = hm_mono_us();
-    if (!job->person[0] && !job->session) return; // started over the control socket: job.get tells
+    if (!job->person[0] && !job->account[0]) return; // started over the control socket: job.get tells
     hm_buf_char(&params, '{');
     hm_json_member_str(&params, "id", hm_str_of(job->id));
     hm_json_key(&params, "progress");
@@ -85,10 +87,11 @@ static void notice(struct job *job) {
     hm_json_member_str(&params, "note", hm_str_of(job->note));
     hm_json_member_str(&params, "state", hm_str_of(state_names[job->state]));
     hm_buf_char(&params, '}');
-    struct hm_session *only = job->person[0] || job->session->ended ? NULL : job->session;
-    if (job->person[0] || only)
-        hm_engine_notice(job->institution->engine, job->institution->id, hm_str_of(job->person), only,
+    if (job->person[0])
+        hm_engine_notice(job->institution->engine, job->institution->id, hm_str_of(job->person), NULL,
                          "job.progress", hm_buf_view(&params));
+    else
+        hm_live_notice(job->institution, job->account, "job.progress", hm_buf_view(&params));
     hm_buf_free(&params);
 }
 
@@ -174,7 +177,10 @@ void hm_job_start(struct call *call, const struct cat_method *method) {
     job->params = hm_str_dup(call->params.raw);
     job->caller_json = hm_strdup(call->caller_json);
     snprintf(job->by, sizeof job->by, "%s", call->by);
-    if (call->session) snprintf(job->person, sizeof job->person, "%s", call->session->person);
+    if (call->session) {
+        snprintf(job->person, sizeof job->person, "%s", call->session->person);
+        snprintf(job->account, sizeof job->account, "%s", call->session->account);
+    }
     job->session = hm_session_ref(call->session);
     job->principals = hm_principals_ref(call->principals);
     job->admin = call->admin;

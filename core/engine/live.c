@@ -141,6 +141,7 @@ static bool refresh(struct live *live, struct hm_read *read, struct hm_json acco
     for (size_t i = 0; i < ROLES_MAX; i++)
         hm_buf_free(&texts[i]);
     names_add(&n, "", HM_LIT("institution"));
+    names_add(&n, "account:", hm_str_of(s->account));
     size_t own = n.count;
     if (s->person[0]) {
         names_add(&n, "person:", hm_str_of(s->person));
@@ -449,6 +450,12 @@ static void renew(struct live *live, struct hm_read *read) {
         if (engine->listener.principals) engine->listener.principals(engine->listener.arg, s, old);
         hm_principals_unref(old);
     }
+}
+
+void hm_live_notice(struct institution *inst, const char *account, const char *method, struct hm_str params) {
+    struct group *group = group_find(inst, 'a', hm_str_of(account));
+    for (size_t i = 0; group && i < group->count; i++)
+        hm_engine_notice(inst->engine, inst->id, HM_LIT(""), group->lives[i]->session, method, params);
 }
 
 void hm_live_changes(struct institution *inst, const struct hm_change *changes, size_t count) {

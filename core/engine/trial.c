@@ -1,7 +1,7 @@
 // Trying plugins before they serve: a worker of its own loads the candidates and runs their tests. What
 // always holds: until hm_trial_adopt nothing of the institution has changed but, perhaps, the types in
-// force (hm_trial_end puts them back); one trial at a time for an institution; a trial under way is named
-// by institution->trial.
+// force (hm_trial_end puts them back); from hm_trial_types on no other worker puts its types in force; one
+// trial at a time for an institution; a trial under way is named by institution->trial.
 #include "base/log.h"
 #include "engine/internal.h"
 
@@ -37,13 +37,6 @@ void hm_trial_refused(struct proc *proc, struct hm_str errors) {
     if (!trial->busy) trial->refused(trial, errors); // else whoever is told next sees that the worker is gone
 }
 
-static bool same_types(const struct institution *inst, const struct catalogue *cat) {
-    struct hm_types *now = hm_store_types(inst->store);
-    bool same = hm_str_eq(hm_types_json(now), hm_types_json(cat->types));
-    hm_types_unref(now);
-    return same;
-}
-
 static void types_done(struct commit_item *item) {
     struct trial *trial = item->arg;
     trial->busy--;
@@ -52,7 +45,8 @@ static void types_done(struct commit_item *item) {
 
 void hm_trial_types(struct trial *trial) {
     struct institution *inst = trial->institution;
-    if (same_types(inst, trial->catalogue)) {
+    trial->typing = true;
+    if (hm_inst_types_in_force(inst, trial->catalogue)) {
         trial->typed(trial, true, NULL);
         return;
     }
@@ -65,9 +59,11 @@ void hm_trial_types(struct trial *trial) {
 
 static void trial_free(struct trial *trial) {
     assert(!trial->busy);
-    trial->institution->trial = NULL;
+    struct institution *inst = trial->institution;
+    inst->trial = NULL;
     hm_cat_unref(trial->catalogue);
     free(trial);
+    hm_inst_trial_over(inst);
 }
 
 void hm_trial_adopt(struct trial *trial) {
@@ -83,7 +79,8 @@ void hm_trial_end(struct trial *trial) {
         trial->proc->trial = NULL;
         hm_proc_stop(trial->proc);
     }
-    if (inst->catalogue && trial->catalogue && !inst->engine->closing && !same_types(inst, inst->catalogue)) {
+    if (inst->catalogue && trial->typing && !inst->engine->closing &&
+        !hm_inst_types_in_force(inst, inst->catalogue)) {
         struct commit_item *item = hm_item_new(inst, "", "types");
         item->types = hm_types_ref(inst->catalogue->types);
         hm_item_submit(item, hm_item_ignored);

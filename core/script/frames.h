@@ -37,6 +37,8 @@ enum hm_frame {
 //
 // caller:
 // {"person":id|null,"login","roles":[…],"principals":[…],"locale":"uz","admin":bool,"local":bool,"method_by":text}
+//   local: full rights. True only for the control socket (whoever opens it holds the data folder) and for the
+//   system's own calls; never because the caller's address is this machine's, which may be a proxy's.
 //
 // catalogue: {"plugins":[{"kind","id","title","version","layer","file","hash"}],
 //   "types":[… as store/types.h, plus "plugin","schema"],

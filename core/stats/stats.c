@@ -31,8 +31,24 @@ struct hm_described hm_stats_describe(const double *x, size_t n) {
     return out;
 }
 
+// Hedges' correction; at one degree of freedom it would make every effect 0, so there is none.
+static bool has_hedges(double df) {
+    return df > 1;
+}
 static double hedges(double df) {
     return 1 - 3 / (4 * df - 1);
+}
+
+// A spread that is only rounding: values of size `scale` are known to about 1e-16 of it.
+static bool flat(double sd, double scale) {
+    return !(sd > 1e-12 * scale);
+}
+
+static double largest(const double *x, size_t n) {
+    double out = 0;
+    for (size_t i = 0; i < n; i++)
+        if (fabs(x[i]) > out) out = fabs(x[i]);
+    return out;
 }
 
 // Spread of the changes without keeping them.
@@ -64,15 +80,19 @@ struct hm_paired hm_stats_paired(const double *before, const double *after, size
     double half = hm_t_quantile(0.975, df) * se;
     out.interval = (struct hm_interval){mean - half, mean + half};
     out.has_interval = true;
-    if (se > 0) {
+    double scale = fmax(largest(before, n), largest(after, n));
+    if (!flat(out.change.sd.value, scale)) {
         out.t = some(mean / se);
         out.p = some(2 * hm_t_cdf(-fabs(mean / se), df));
-        out.d_z = some(hedges(df) * mean / out.change.sd.value);
+        out.d_z = has_hedges(df) ? some(hedges(df) * mean / out.change.sd.value) : none("n < 3");
     } else {
         out.t = out.p = out.d_z = none("everybody changed by the same");
     }
     double s1 = out.before.sd.value, s2 = out.after.sd.value, average = sqrt((s1 * s1 + s2 * s2) / 2);
-    out.d_av = average > 0 ? some(hedges(df) * mean / average) : none("no variance");
+    if (flat(average, scale))
+        out.d_av = none("no variance");
+    else
+        out.d_av = has_hedges(df) ? some(hedges(df) * mean / average) : none("n < 3");
     return out;
 }
 
@@ -90,7 +110,7 @@ struct hm_welch hm_stats_welch(const double *a, size_t na, const double *b, size
     if (na < 2 || nb < 2) return out;
     double n1 = (double)na, n2 = (double)nb, s1 = out.a.sd.value, s2 = out.b.sd.value;
     double v1 = s1 * s1 / n1, v2 = s2 * s2 / n2, se = sqrt(v1 + v2);
-    if (!(se > 0)) {
+    if (flat(se, fmax(largest(a, na), largest(b, nb)))) {
         out.t = out.df = out.p = out.g = none("no variance");
         return out;
     }
@@ -127,7 +147,7 @@ struct hm_value hm_stats_alpha(const double *answers, size_t n, size_t k) {
         total += (sum - sum_mean) * (sum - sum_mean);
     }
     total /= (double)(n - 1);
-    if (!(total > 0)) return none("no variance");
+    if (flat(sqrt(total), (double)k * largest(answers, n * k))) return none("no variance");
     return some((double)k / (double)(k - 1) * (1 - items / total));
 }
 
@@ -183,8 +203,10 @@ static double incomplete_beta(double a, double b, double x) {
 }
 
 double hm_t_cdf(double t, double df) {
-    double tail = 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t));
-    return t < 0 ? tail : 1 - tail;
+    // Near 0 the tail is a small difference of large numbers, so the middle is computed instead.
+    double half = t * t < df ? 0.5 - 0.5 * incomplete_beta(0.5, df / 2, t * t / (df + t * t))
+                             : 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t));
+    return t < 0 ? half : 1 - half;
 }
 
 double hm_t_quantile(double p, double df) {

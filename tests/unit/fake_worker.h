@@ -3,7 +3,8 @@
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
 //   (unseals), loop, die, garbage, evil (writes an account), invite {roles}, fail, flood, slow {ms}, job.add
 //   (job with a done part), job.loop, job.long (progress), and whatever candidates ask for: a source with
-//   "bad" is refused, one with "v2" adds the method v2, one with "crash" ends the worker.
+//   "bad" is refused, one with "v2" adds the method v2 and the type extra, one with "crash" ends the worker.
+//   A file DATA/slow "A B" makes starts take A ms, with candidates B ms.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -21,6 +22,7 @@
 
 struct fake {
     struct hm_store *store;
+    const char *dir;
     struct hm_buf in;
     bool v2;
 };
@@ -72,8 +74,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[{\"name\":\"by_n\",\"fields\":[\"n\"]},"
                 "{\"name\":\"by_mail\",\"fields\":[\"mail\"],\"unique\":true}]},"
                 "{\"name\":\"person\",\"key\":\"natural\"},"
-                "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}],"
-                "\"methods\":[");
+                "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
+    if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
+    hm_buf_text(&json, "],\"methods\":[");
     static const char *const plain[] = {"echo", "put",    "bump", "set",  "own",     "open",  "loop", "die",
                                         "evil", "invite", "fail", "slow", "garbage", "flood", "limit"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
@@ -90,6 +93,20 @@ static void fake_ready(struct fake *f) {
     fake_send(HM_F_READY, 0, hm_buf_view(&payload));
     hm_buf_free(&json);
     hm_buf_free(&payload);
+}
+
+static void fake_sleep(int64_t ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static void fake_slow(const struct fake *f, bool candidates) {
+    char path[300];
+    int ms[2] = {0, 0};
+    snprintf(path, sizeof path, "%s/../../slow", f->dir);
+    FILE *file = fopen(path, "re");
+    if (!file) return;
+    if (fscanf(file, "%d %d", &ms[0], &ms[1]) == 2) fake_sleep(ms[candidates]);
+    fclose(file);
 }
 
 // What is active in the store counts as loaded, as do candidates.
@@ -123,6 +140,7 @@ static void fake_load(struct fake *f, struct hm_json init) {
         fake_send(HM_F_REFUSED, 0, hm_buf_view(&payload));
         exit(0);
     }
+    fake_slow(f, list.raw.len > 2);
     fake_ready(f);
     hm_buf_free(&id);
     hm_buf_free(&payload);
@@ -183,10 +201,6 @@ static void fake_error(uint32_t call, int32_t code, const char *message, const c
     hm_put_str(&payload, hm_str_of(data));
     fake_send(HM_F_ERROR, call, hm_buf_view(&payload));
     hm_buf_free(&payload);
-}
-
-static void fake_sleep(int64_t ms) {
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
 static void fake_progress(uint32_t call, double part) {
@@ -369,7 +383,7 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
 }
 
 static inline int fake_worker(const char *dir) {
-    struct fake f = {0};
+    struct fake f = {.dir = dir};
     struct hm_store_options options = {.read_only = true};
     struct hm_str payload;
     uint8_t kind;

@@ -133,6 +133,9 @@ static void encodings_are_recognised(void **state) {
     } table[] = {
         {{"\xd2\xf3\xf0\xe0\xe5\xe2", 6}, "CP1251", "Тураев"},
         {{"\xa1\xa2", 2}, "CP1251", "Ўў"},
+        {{"\x80\xff\n\xb9", 4}, "CP1251", "Ђя\n№"},
+        {{"\xff\xfe", 2}, "UTF-16LE", ""},
+        {{"\xfe\xff\xd8\x3d\xde\x00\x20\xac", 8}, "UTF-16BE", "😀€"},
         {{"\xff\xfe\x47\x00\x3d\xd8\x00\xde", 8}, "UTF-16LE", "G😀"},
         {{"\xfe\xff\x04\x22\x04\x43", 6}, "UTF-16BE", "Ту"},
         {{"\xef\xbb\xbf\xd2\xb2", 5}, "UTF-8", "Ҳ"},
@@ -143,7 +146,7 @@ static void encodings_are_recognised(void **state) {
         struct hm_error err = {0};
         const char *used = NULL;
         if (!hm_csv_to_utf8(table[i].bytes, &b, &used, &err)) fail_msg("%s", err.message);
-        assert_string_equal(b.data, table[i].text);
+        assert_true(hm_str_eq(hm_buf_view(&b), hm_str_of(table[i].text)));
         assert_string_equal(used, table[i].used);
         hm_buf_free(&b);
     }
@@ -151,6 +154,8 @@ static void encodings_are_recognised(void **state) {
     struct hm_error err = {0};
     assert_false(hm_csv_to_utf8(BYTES("\xff\xfe\x47"), &b, NULL, &err));          // half a character
     assert_false(hm_csv_to_utf8(BYTES("\xff\xfe\x00\xd8x\x00"), &b, NULL, &err)); // half a surrogate pair
+    assert_false(hm_csv_to_utf8(BYTES("\xff\xfe\x00\xd8"), &b, NULL, &err));      // the same at the end
+    assert_false(hm_csv_to_utf8(BYTES("\xff\xfe\x00\xdcx\x00"), &b, NULL, &err)); // the other half
     assert_false(hm_csv_to_utf8(BYTES("a\n\x98\n"), &b, NULL, &err));             // no character of CP1251
     assert_string_equal(err.message,
                         "line 2: not text in the encoding CP1251; save the file as CSV in UTF-8");

@@ -3,6 +3,12 @@
 
 #include <sys/stat.h>
 
+static void write_text(const char *dir, const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_true(hm_write_file(path, hm_str_of(text), 0600, NULL));
+}
+
 static void deploy(struct house *h, const char *method, const char *source) {
     char params[256];
     snprintf(params, sizeof params,
@@ -111,10 +117,54 @@ static void one_deploy_at_a_time(void **state) {
     reply_free(&two);
 }
 
-static void write_text(const char *dir, const char *name, const char *text) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    assert_true(hm_write_file(path, hm_str_of(text), 0600, NULL));
+// The first worker of an institution and a trial become ready in one turn of the loop, in either order.
+static void a_deploy_right_after_the_institution_was_made_has_its_types(void **state) {
+    struct house *h = *state;
+    static const char *const slow[] = {"300 340", "340 300", "300 300"};
+    for (int i = 0; i < 3; i++) {
+        char params[128];
+        struct reply deployed;
+        write_text(h->dir, "slow", slow[i]);
+        struct hm_caller *root = caller_new(true, "");
+        snprintf(params, sizeof params, "{\"id\":\"new%d\",\"title\":{\"en\":\"New\"}}", i);
+        assert_ok(ask(h, root, "institution.create", params));
+        snprintf(params, sizeof params, "new%d", i);
+        struct hm_caller *there = caller_new(true, params);
+        call_as(h, there, "plugin.deploy", "{\"kind\":\"service\",\"id\":\"fake\",\"source\":\"v2\"}",
+                &deployed);
+        spin(h, NULL, 0.1); // both have been started
+        fake_sleep(700);    // both have said that they are ready, and nobody has listened yet
+        await(h, &deployed);
+        assert_int_equal(deployed.code, HM_OK);
+        for (int k = 0; k < 2; k++) {
+            assert_ok(ask(h, there, "v2", "{}"));
+            assert_ok(ask(h, there, "record.count", "{\"type\":\"extra\"}"));
+            spin(h, NULL, 0.2);
+        }
+        reply_free(&deployed);
+        hm_caller_unref(there);
+        hm_caller_unref(root);
+    }
+}
+
+// Whatever becomes of the trial, the first worker's turn comes.
+static void a_deploy_that_fails_right_after_the_institution_was_made_leaves_it_working(void **state) {
+    struct house *h = *state;
+    struct reply deployed;
+    write_text(h->dir, "slow", "340 300");
+    struct hm_caller *root = caller_new(true, ""), *there = caller_new(true, "new");
+    assert_ok(ask(h, root, "institution.create", "{\"id\":\"new\",\"title\":{\"en\":\"New\"}}"));
+    call_as(h, there, "plugin.deploy", "{\"kind\":\"service\",\"id\":\"fake\",\"source\":\"bad v2\"}",
+            &deployed);
+    spin(h, NULL, 0.1);
+    fake_sleep(700);
+    await(h, &deployed);
+    assert_int_equal(deployed.code, HM_PLUGIN);
+    assert_ok(ask(h, there, "echo", "{}"));
+    assert_ok(ask(h, there, "record.count", "{\"type\":\"note\"}"));
+    reply_free(&deployed);
+    hm_caller_unref(there);
+    hm_caller_unref(root);
 }
 
 static void a_watched_folder_is_followed_and_a_broken_file_keeps_the_old(void **state) {
@@ -185,6 +235,40 @@ static void a_job_runs_and_its_result_is_in_its_record(void **state) {
     hm_caller_unref(bob);
 }
 
+// An account of its own, such as that of a coordinator, who is no person of the institution.
+static void a_job_of_an_account_without_a_person_is_its_own(void **state) {
+    struct house *h = *state;
+    char params[64];
+    account(h, "cora", "", "[\"coordinator\"]");
+    account(h, "carl", "", "[\"coordinator\"]");
+    struct hm_caller *cora = sign_in(h, "cora"), *again = sign_in(h, "cora"), *carl = sign_in(h, "carl");
+    assert_string_equal(cora->session->person, "");
+    start_job(h, cora, "job.add", params);
+    until_state(h, cora, params, "done");
+    assert_has(last_reply.result, "\"result\":{\"sum\":3}");
+    assert_ok(ask(h, again, "job.get", params));
+    assert_ok(ask(h, cora, "job.list", "{}"));
+    assert_has(last_reply.result, "job.add");
+    assert_int_equal(ask(h, carl, "job.get", params), HM_NOT_FOUND);
+    assert_ok(ask(h, carl, "job.list", "{}"));
+    assert_false(has(last_reply.result, "job.add"));
+    int told = 0; // once in each session of the account, also when the one that began it has ended
+    for (const char *p = h->heard.notices.data; p && (p = strstr(p, "\"state\":\"done\"")); p++)
+        told++;
+    assert_int_equal(told, 2);
+    hm_buf_clear(&h->heard.notices);
+    start_job(h, cora, "job.loop", params);
+    until_state(h, cora, params, "running");
+    assert_ok(ask(h, cora, "session.logout", "{}"));
+    hm_buf_clear(&h->heard.notices);
+    assert_ok(ask(h, again, "job.cancel", params));
+    until_state(h, again, params, "cancelled");
+    assert_has(h->heard.notices.data, "job.progress");
+    hm_caller_unref(cora);
+    hm_caller_unref(again);
+    hm_caller_unref(carl);
+}
+
 static void progress_is_told_at_most_four_times_a_second(void **state) {
     struct house *h = *state;
     char params[64];
@@ -253,8 +337,11 @@ int main(int argc, char **argv) {
         TEST(a_rollback_goes_back_one_version_and_then_to_what_is_shipped),
         TEST(calls_under_way_end_on_the_old_worker),
         TEST(one_deploy_at_a_time),
+        TEST(a_deploy_right_after_the_institution_was_made_has_its_types),
+        TEST(a_deploy_that_fails_right_after_the_institution_was_made_leaves_it_working),
         TEST(a_watched_folder_is_followed_and_a_broken_file_keeps_the_old),
         TEST(a_job_runs_and_its_result_is_in_its_record),
+        TEST(a_job_of_an_account_without_a_person_is_its_own),
         TEST(progress_is_told_at_most_four_times_a_second),
         TEST(a_job_can_be_cancelled),
         TEST(interactive_calls_do_not_wait_for_jobs),

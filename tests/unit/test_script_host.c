@@ -136,6 +136,15 @@ static void a_test_gets_an_empty_store_and_may_be_anybody(void **state) {
         "end, ['nothing is left of another test'] = function(t) t:equal(store.count('club'), 0) end } }");
 }
 
+static void a_method_may_have_a_name_of_one_word(void **state) {
+    (void)state;
+    tests_pass("service",
+               "return service { id = 'x', methods = {\n"
+               "  get_data = { access = 'public', run = function() return { 'hello', 5 } end },\n"
+               "}, tests = { ['one word'] = function(t) t:equal(t:call('get_data', {}), { 'hello', "
+               "5 }) end } }");
+}
+
 static void declarations_say_what_is_wrong_with_them(void **state) {
     (void)state;
     static const char *const rows[][3] = {
@@ -150,7 +159,10 @@ static void declarations_say_what_is_wrong_with_them(void **state) {
         {"service",
          "return service { id = 'x', records = { r = { fields = { a = text {} }, sealed = { 'a' } } } }",
          "needs about"},
-        {"service", "return service { id = 'x', methods = { go = {} } }", "a method is named noun.verb"},
+        {"service", "return service { id = 'x', methods = { Go = {} } }", "a method is named noun.verb"},
+        {"service", "return service { id = 'x', methods = { ['a.b.c'] = {} } }", "a method is named"},
+        {"service", "return service { id = 'x', methods = { ['a.'] = {} } }", "a method is named"},
+        {"service", "return service { id = 'x', methods = { ['2go'] = {} } }", "a method is named"},
         {"service", "return service { id = 'x', methods = { ['a.b'] = { access = 'public' } } }",
          "methods.a.b.run: must be a function"},
         {"service",
@@ -469,6 +481,7 @@ int main(void) {
         cmocka_unit_test(text_is_folded_picked_split_and_read),
         cmocka_unit_test(slots_are_hours_that_both_have_free),
         cmocka_unit_test(a_test_gets_an_empty_store_and_may_be_anybody),
+        cmocka_unit_test(a_method_may_have_a_name_of_one_word),
         cmocka_unit_test(declarations_say_what_is_wrong_with_them),
         cmocka_unit_test(declarations_may_be_written_in_short),
         cmocka_unit_test(questionnaires_are_scored_as_published),

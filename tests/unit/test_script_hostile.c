@@ -1,8 +1,10 @@
 // What plugins try, and what stops them: the caller gets a clean error in time, and the worker (with a new
 // state) serves on.
+#include "base/csv.h"
 #include "script/host.h"
 #include "script_fixture.h"
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static const char hostile[] =
@@ -224,6 +226,18 @@ static void tries_memory(void) {
     free(malloc(100000000));
 }
 
+// Also where a sanitizer needs its files, none may be opened for an encoding.
+static void decodes_tables(void) {
+    static const struct hm_str texts[] = {HM_LIT("\xcf\xf0;\xb9\n"), HM_LIT("\xff\xfe;\x04\n\x00")};
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) _exit(4);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct hm_buf out = {0};
+        if (!hm_csv_to_utf8(texts[i], &out, NULL, NULL)) _exit(5);
+        hm_buf_free(&out);
+    }
+}
+
 static int confined(void (*fn)(void)) {
     int status = 0;
     pid_t pid = fork();
@@ -254,10 +268,16 @@ static void what_is_outside_of_the_walls_ends_the_process(void **state) {
     assert_int_equal(confined(tries_memory), 0);
 }
 
+static void tables_in_old_encodings_are_read_within_the_walls(void **state) {
+    (void)state;
+    assert_int_equal(confined(decodes_tables), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_is_stopped_and_the_worker_serves_on),
     cmocka_unit_test(a_state_is_made_anew_after_many_calls),
     cmocka_unit_test(a_hang_in_c_is_ended_from_outside),
     cmocka_unit_test(what_is_outside_of_the_walls_ends_the_process),
+    cmocka_unit_test(tables_in_old_encodings_are_read_within_the_walls),
 };
 SCRIPT_MAIN(tests)

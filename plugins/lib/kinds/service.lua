@@ -57,8 +57,9 @@ return function(host)
   end
 
   local function method(path, name, declared)
-    if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_]*%.[a-z][a-z0-9_]*$") then
-      fault(path, "a method is named noun.verb, in small letters")
+    local word = "[a-z][a-z0-9_]*"
+    if type(name) ~= "string" or not (name:match("^" .. word .. "$") or name:match("^" .. word .. "%." .. word .. "$")) then
+      fault(path, "a method is named noun.verb or verb, in small letters")
     end
     check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "result", "job", "run", "done", "title" })
     access(path .. ".access", declared.access)
