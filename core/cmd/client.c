@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define START_MAX_US 120000000u // the plugins of many institutions are loaded meanwhile
-#define OTHER_MAX_US 5000000u   // somebody else's server has the lock and not yet its socket
+#define OTHER_MAX_US 5000000u   // somebody else's server has the lock and not yet its socket, or not any more
 #define LINE_MAX_BYTES (256u << 20)
 
 struct hm_client {
@@ -49,16 +49,21 @@ static void pause_ms(long ms) {
 static bool wait_for_server(struct hm_client *client, const char *data_dir, struct hm_error *err) {
     uint64_t limit = hm_mono_us() + START_MAX_US;
     char words[400] = "it does not answer";
+    uint64_t other_since = 0;
     for (long pause = 2; hm_mono_us() < limit; pause = pause < 50 ? pause * 2 : 50) {
         client->fd = connect_to(data_dir);
         if (client->fd >= 0) return true;
         pause_ms(pause);
         if (!hm_helper_ended(&client->helper)) continue;
         hm_helper_words(&client->helper, words);
-        // Perhaps another server had the lock first and opens its socket in a moment.
-        if (!strstr(words, "by process")) break;
-        limit = hm_mono_us() + OTHER_MAX_US;
-        hm_helper_forget(&client->helper);
+        // Perhaps another server had the lock first and opens its socket in a moment; or it has gone again
+        // between two looks, when it ran for another command.
+        if (!hm_helper_outrun(&client->helper)) break;
+        uint64_t now = hm_mono_us();
+        if (!other_since) other_since = now;
+        if (now - other_since > OTHER_MAX_US) break;
+        hm_helper_stop(&client->helper);
+        if (!hm_helper_start(&client->helper, data_dir, err)) return false;
     }
     return hm_fail(err, HM_UNAVAILABLE, "%s cannot be opened: %s", data_dir, words);
 }

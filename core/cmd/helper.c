@@ -65,9 +65,10 @@ void hm_helper_words(const struct hm_helper *helper, char out[400]) {
     snprintf(out, 400, "%.399s", line[0] ? line : "its server ended without a word");
 }
 
-void hm_helper_forget(struct hm_helper *helper) {
-    helper->pid = 0;
-    helper->status = 0;
+bool hm_helper_outrun(const struct hm_helper *helper) {
+    char words[400];
+    hm_helper_words(helper, words);
+    return strstr(words, " by process ") != NULL;
 }
 
 static void print_log(int log_fd) {
@@ -82,7 +83,7 @@ void hm_helper_stop(struct hm_helper *helper) {
         kill(helper->pid, SIGTERM);
         while (waitpid(helper->pid, &helper->status, 0) < 0 && errno == EINTR)
             continue;
-        if (helper->status != 0) {
+        if (helper->status != 0 && !hm_helper_outrun(helper)) {
             fprintf(stderr,
                     "hamroh: the server that ran for this command ended badly (wait status %#x); it said:\n",
                     (unsigned)helper->status);

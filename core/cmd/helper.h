@@ -14,5 +14,5 @@ void hm_helper_init(struct hm_helper *helper);
 bool hm_helper_start(struct hm_helper *helper, const char *data_dir, struct hm_error *err);
 bool hm_helper_ended(struct hm_helper *helper);                      // by itself; false when there is none
 void hm_helper_words(const struct hm_helper *helper, char out[400]); // the last line it wrote
-void hm_helper_forget(struct hm_helper *helper); // an ended one: nothing is said about it later
-void hm_helper_stop(struct hm_helper *helper);   // SIGTERM, waits, says so if it ended badly
+bool hm_helper_outrun(const struct hm_helper *helper); // it ended because another server has the folder
+void hm_helper_stop(struct hm_helper *helper);         // SIGTERM, waits, says so if it ended badly

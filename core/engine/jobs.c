@@ -459,6 +459,11 @@ static void job_list(struct call *call) {
     hm_record_list(call, "job", "", HM_LIT("[]"), true);
 }
 
+static bool begun_by(const struct job *job, const struct hm_session *session) {
+    if (job->person[0]) return strcmp(job->person, session->person) == 0;
+    return job->account[0] && strcmp(job->account, session->account) == 0;
+}
+
 static void job_cancel(struct call *call) {
     char id[HM_ID_MAX + 1];
     struct job *job, *found = NULL;
@@ -466,8 +471,7 @@ static void job_cancel(struct call *call) {
     DL_FOREACH(call->institution->jobs, job) {
         if (strcmp(job->id, id) == 0) found = job;
     }
-    bool own =
-        found && call->session && found->person[0] && strcmp(found->person, call->session->person) == 0;
+    bool own = found && call->session && begun_by(found, call->session);
     if (!found || (!own && !call->admin)) {
         hm_call_fail(call, HM_NOT_FOUND, "");
         return;

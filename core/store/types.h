@@ -1,6 +1,7 @@
-// What a plugin declares of its record types, as far as the store needs it: indexes, sealed fields, natural keys.
-// Parsed from the "types" array of a worker's catalogue (JSON) and kept in the environment, so that a server can read
-// and index without running Lua. Types of the core (account, session, ...) are always present. Immutable once made.
+// What a plugin declares of its record types, as far as the store needs it: indexes, sealed fields, natural
+// keys. Parsed from the "types" array of a worker's catalogue (JSON) and kept in the environment, so that a
+// server can read and index without running Lua. Types of the core (account, session, ...) are always
+// present. Immutable once made.
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
@@ -11,7 +12,8 @@
 
 struct hm_index {
     char name[65];
-    char fields[HM_INDEX_FIELDS_MAX][65]; // dotted paths in data; or "@by", "@created", "@updated" of the envelope
+    char fields[HM_INDEX_FIELDS_MAX]
+               [65]; // dotted paths in data; or "@by", "@created", "@updated" of the envelope
     unsigned field_count;
     bool unique; // does not bind a record in which one of the fields is missing or null
     bool multi;  // the (single) field is an array and each element is an entry
@@ -19,17 +21,19 @@ struct hm_index {
 
 struct hm_type {
     char name[65];
-    char about[65];          // path in data of the person id that sealed fields are about ("" when nothing is sealed)
-    char sealed[8][65];      // top-level data fields that are sealed
+    char about[65]; // path in data of the person id that sealed fields are about ("" when nothing is sealed)
+    char sealed[8][65]; // top-level data fields that are sealed
     unsigned sealed_count;
     struct hm_index indexes[HM_INDEXES_MAX];
     unsigned index_count;
-    bool core;               // declared by the core: Lua may read but not write it
-    bool hidden;             // never given out by record.get, record.list, the feed, whatever the audience (account, session)
+    bool core;   // declared by the core: Lua may read but not write it
+    bool hidden; // never given out by record.get, record.list, the feed, whatever the audience (account,
+                 // session)
 };
 
 struct hm_types; // refcounted
-// json: array of {"name","key":"uuid"|"natural","about":path,"sealed":[field],"indexes":[{"name","fields":[path],"unique":b,"multi":b}]}
+// json: array of
+// {"name","key":"uuid"|"natural","about":path,"sealed":[field],"indexes":[{"name","fields":[path],"unique":b,"multi":b}]}
 // with further members ignored. Core types are added (and may not be redeclared).
 bool hm_types_parse(struct hm_str json, struct hm_types **out, struct hm_error *err);
 struct hm_types *hm_types_ref(struct hm_types *types);

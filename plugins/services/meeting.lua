@@ -70,9 +70,11 @@ local function slots(ctx, p)
   local pair = pair_of(ctx, p.pair)
   local mentor, mentee = store.get("person", pair.data.mentor), store.get("person", pair.data.mentee)
   local function hours(person) return person and person.data.availability or {} end
+  local busy_then = {}
+  for i, one in ipairs(busy_times(pair, ctx.now)) do busy_then[i] = { one.starts, one.ends } end
   return { slots = store.array(calendar.slots {
     a = hours(mentor), b = hours(mentee), from = ctx.now + clocks.hour, days = p.days, minutes = p.minutes,
-    busy = busy_times(pair, ctx.now), limit = 40,
+    busy = busy_then, limit = 40,
   }) }
 end
 
@@ -222,6 +224,12 @@ return service {
       t:ok(#found > 0, "no slots")
       t:ok(found[1].weekend == true)
       t:ok(found[1].starts > t.ctx.now)
+    end,
+    ["an hour that is taken is not offered again"] = function(t)
+      local pair, mentor = sample(t)
+      local first = t:call("meeting.slots", { pair = pair }, mentor).slots[1]
+      t:call("meeting.propose", { pair = pair, starts = first.starts }, mentor)
+      for _, slot in ipairs(t:call("meeting.slots", { pair = pair }, mentor).slots) do t:ok(slot.starts ~= first.starts) end
     end,
     ["the other side answers a proposal, not the one who made it"] = function(t)
       local pair, mentor, mentee = sample(t)

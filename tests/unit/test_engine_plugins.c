@@ -122,14 +122,14 @@ static void a_deploy_right_after_the_institution_was_made_has_its_types(void **s
     struct house *h = *state;
     static const char *const slow[] = {"300 340", "340 300", "300 300"};
     for (int i = 0; i < 3; i++) {
-        char params[128];
+        char params[128], name[16];
         struct reply deployed;
         write_text(h->dir, "slow", slow[i]);
         struct hm_caller *root = caller_new(true, "");
         snprintf(params, sizeof params, "{\"id\":\"new%d\",\"title\":{\"en\":\"New\"}}", i);
         assert_ok(ask(h, root, "institution.create", params));
-        snprintf(params, sizeof params, "new%d", i);
-        struct hm_caller *there = caller_new(true, params);
+        snprintf(name, sizeof name, "new%d", i);
+        struct hm_caller *there = caller_new(true, name);
         call_as(h, there, "plugin.deploy", "{\"kind\":\"service\",\"id\":\"fake\",\"source\":\"v2\"}",
                 &deployed);
         spin(h, NULL, 0.1); // both have been started

@@ -34,7 +34,7 @@ static double number(struct hm_json list, size_t at) {
 
 static void subtract(struct hm_json params, struct hm_buf *result) {
     struct hm_json value;
-    double a, b;
+    double a = 0, b = 0;
     if (params.kind == HM_JSON_ARRAY) {
         a = number(params, 0);
         b = number(params, 1);

@@ -17,7 +17,6 @@ export interface OutboxHooks {
   call(method: string, params: unknown): Promise<unknown>;
   changed(list: Waiting[]): void;
   sent(entry: Waiting, result: unknown): void;
-  refused(entry: Waiting, error: RpcError, heard: boolean): void; // heard: a screen waits for the answer and will show it
 }
 interface Shelf {
   put(key: string, value: Waiting): Promise<void>;
@@ -97,23 +96,14 @@ export class Outbox {
         this.later = setTimeout(() => void this.flush(), wait * 1000);
         return false;
       }
-      await this.refuse(entry, error as RpcError);
+      const { code, message, data } = error as RpcError;
+      const failed: Waiting = { ...entry, state: 'failed', error: { code, message, ...(data ? { data } : {}) } };
+      this.replace(failed);
+      await this.shelf.put(entry.idem, failed);
+      this.promises.get(entry.idem)?.reject(error as Error);
     }
     this.promises.delete(entry.idem);
     return true;
-  }
-
-  // A text somebody has written stays, to be sent again or thrown away; anything else can simply be done again.
-  private async refuse(entry: Waiting, error: RpcError): Promise<void> {
-    const { code, message, data } = error;
-    const failed: Waiting = { ...entry, state: 'failed', error: { code, message, ...(data ? { data } : {}) } };
-    if (entry.method === 'message.send') {
-      this.replace(failed);
-      await this.shelf.put(entry.idem, failed);
-    } else await this.remove(entry.idem);
-    const listener = this.promises.get(entry.idem);
-    this.hooks.refused(failed, error, listener !== undefined);
-    listener?.reject(error);
   }
 
   async retry(idem: string): Promise<void> {

@@ -1,0 +1,122 @@
+// Every screen of every role, light and dark, against the machine-checkable part of WCAG 2.2 AA.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import test from 'node:test';
+import { demo_for, phone, wide } from './helper.mjs';
+
+const world = demo_for(test);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+
+async function check(one, name, found) {
+  // A page at rest: what moves or fades has another contrast for a moment.
+  await one.page.evaluate(() => Promise.all(document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations !== Infinity).map((a) => a.finished)));
+  await one.page.evaluate(axe);
+  const { violations } = await one.page.evaluate((values) => axe.run(document, { runOnly: { type: 'tag', values }, resultTypes: ['violations'] }), tags);
+  for (const v of violations)
+    for (const node of v.nodes) found.push(`${name}: ${v.id} (${v.impact}) ${node.target.join(' ')}\n    ${node.html.slice(0, 160)}\n    ${node.failureSummary.replace(/\s+/g, ' ')}`);
+  const overflow = await one.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (overflow > 0) found.push(`${name}: wider than the window by ${overflow} px`);
+}
+
+for (const scheme of ['light', 'dark'])
+  for (const [shape, size] of [['wide', wide], ['phone', phone]])
+    world.test(`no screen has a violation, ${scheme}, ${shape}`, async (_, demo) => {
+      const found = [];
+      const options = { scheme, size };
+      const visitor = await demo.visitor(options);
+      await visitor.page.goto(demo.server.http);
+      await demo.settled(visitor);
+      await visitor.page.getByRole('option', { name: 'Sample University' }).waitFor({ state: 'attached' });
+      await check(visitor, 'sign-in', found);
+      await visitor.page.getByRole('button', { name: 'I have an invitation code' }).click();
+      await check(visitor, 'invitation', found);
+
+      const screens = {
+        coordinator: ['today', 'people', 'match', 'changes', 'me'],
+        mentor: ['today', 'pair', 'questionnaire', 'me'],
+        mentee: ['today', 'pair', 'questionnaire', 'questionnaire/adaptation', 'me'],
+        psychologist: ['today', 'people', 'questionnaire', 'me'],
+      };
+      for (const [login, names] of Object.entries(screens)) {
+        const one = await demo.person(login, options);
+        const { page } = one;
+        for (const name of names) {
+          await demo.go(one, name);
+          await check(one, `${login}/${name}`, found);
+        }
+        if (login === 'coordinator') {
+          await demo.go(one, 'match');
+          await page.getByRole('link', { name: /draft/ }).first().click();
+          await page.locator('.proposed').first().waitFor();
+          await page.getByText('How the points add up').first().click();
+          await check(one, 'coordinator/workbench', found);
+          await page.getByRole('button', { name: 'Change mentor' }).first().click();
+          await page.locator('.candidate').first().waitFor();
+          await check(one, 'coordinator/workbench, another mentor', found);
+          await page.keyboard.press('Escape');
+          await page.getByRole('dialog').waitFor({ state: 'detached' });
+          await demo.go(one, 'people');
+          await page.getByRole('button', { name: 'Import a roster' }).click();
+          await page.getByLabel('CSV file').setInputFiles({ name: 'r.csv', mimeType: 'text/csv', buffer: Buffer.from('ID;Name;Year\nX-1;Somebody New;1\nX-2;Another;one\n') });
+          await page.getByRole('button', { name: 'Preview' }).click();
+          await page.getByText('The first lines').waitFor();
+          await check(one, 'coordinator/import', found);
+        }
+        if (login === 'mentee') {
+          await demo.go(one, 'pair');
+          await page.getByRole('button', { name: 'Propose a time' }).click();
+          await page.locator('.slot').first().waitFor();
+          await check(one, 'mentee/propose', found);
+        }
+        if (login === 'mentor') {
+          await demo.go(one, 'pair');
+          await page.getByRole('button', { name: 'Log a meeting' }).click();
+          await check(one, 'mentor/log', found);
+        }
+      }
+      assert.equal(found.length, 0, `\n${found.join('\n')}`);
+    });
+
+world.test('the check itself finds a fault that is put in', async (_, demo) => {
+  const one = await demo.visitor();
+  await one.page.goto(demo.server.http);
+  await demo.settled(one);
+  await one.page.evaluate(() => document.querySelector('main').insertAdjacentHTML('beforeend', '<button></button><p class="fault">Pale</p>'));
+  await one.page.evaluate(() => document.querySelector('.fault').style.setProperty('color', '#ddd'));
+  const found = [];
+  await check(one, 'sign-in', found);
+  assert.deepEqual(found.map((f) => f.split(' ')[1]).sort(), ['button-name', 'color-contrast'], found.join('\n'));
+});
+
+world.test('the whole of a sign-in and of a message is done with the keyboard alone', async (_, demo) => {
+  const one = await demo.visitor();
+  const { page } = one;
+  await page.goto(demo.server.http);
+  await demo.settled(one);
+  await page.getByRole('option', { name: 'Sample University' }).waitFor({ state: 'attached' });
+  const tab_to = async (locator) => {
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press('Tab');
+      if (await locator.evaluate((e) => e === document.activeElement).catch(() => false)) return;
+    }
+    throw new Error(`the keyboard does not reach ${locator}`);
+  };
+  await tab_to(page.getByLabel('Login'));
+  await page.keyboard.type('mentor');
+  await tab_to(page.getByLabel('Password'));
+  await page.keyboard.type('hamroh-demo');
+  await page.keyboard.press('Enter');
+  await page.getByRole('navigation').waitFor();
+  await demo.settled(one);
+  await tab_to(page.getByRole('link', { name: 'My pair' }));
+  await page.keyboard.press('Enter');
+  await page.getByRole('log').waitFor();
+  await demo.settled(one);
+  assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'the heading of the new screen has the focus');
+  await tab_to(page.getByRole('textbox', { name: /^Message to/ }));
+  await page.keyboard.type('Klaviatura bilan');
+  await page.keyboard.press('Enter');
+  await page.getByRole('log').getByText('Klaviatura bilan').waitFor();
+});
