@@ -9,6 +9,25 @@ const world = demo_for(test);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
+// In the page: empty room below the end, and words of buttons and table heads that are broken over lines.
+function look() {
+  const broken = [];
+  for (const box of document.querySelectorAll('button, .button, th, .state, nav a')) {
+    const walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+      for (const word of walk.currentNode.data.matchAll(/[\p{L}\p{N}ʻʼ‘’']+/gu)) {
+        const range = document.createRange();
+        range.setStart(walk.currentNode, word.index);
+        range.setEnd(walk.currentNode, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((r) => Math.round(r.top)));
+        if (lines.size > 1) broken.push(`${word[0]} in ${box.tagName.toLowerCase()}.${box.className}`);
+      }
+    }
+  }
+  const end = document.querySelector('main').getBoundingClientRect().bottom + scrollY;
+  return { below: Math.round(document.documentElement.scrollHeight - Math.max(end, innerHeight)), broken: [...new Set(broken)] };
+}
+
 async function check(one, name, found) {
   // A page at rest: what moves or fades has another contrast for a moment.
   await one.page.evaluate(() => Promise.all(document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations !== Infinity).map((a) => a.finished)));
@@ -18,6 +37,9 @@ async function check(one, name, found) {
     for (const node of v.nodes) found.push(`${name}: ${v.id} (${v.impact}) ${node.target.join(' ')}\n    ${node.html.slice(0, 160)}\n    ${node.failureSummary.replace(/\s+/g, ' ')}`);
   const overflow = await one.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (overflow > 0) found.push(`${name}: wider than the window by ${overflow} px`);
+  const { below, broken } = await one.page.evaluate(look);
+  if (below > 1) found.push(`${name}: the page goes on for ${below} px below its end`);
+  for (const b of broken) found.push(`${name}: a word is broken: ${b}`);
 }
 
 for (const scheme of ['light', 'dark'])

@@ -17,6 +17,7 @@ try {
   await demo.settled(coordinator);
   await rows.nth(1).getByText('How the points add up').click();
   await coordinator.page.mouse.move(10, 700);
+  await coordinator.page.waitForTimeout(500);
   await coordinator.page.evaluate(() => (document.activeElement.blur(), scrollTo(0, 0)));
   const bench = await coordinator.page.screenshot();
 
@@ -34,7 +35,7 @@ try {
   await mentee.page.locator('.toast').waitFor({ state: 'detached' });
   await mentee.page.evaluate(() => {
     document.activeElement.blur();
-    scrollTo(0, document.body.scrollHeight);
+    scrollTo(0, document.querySelector('.meetings').offsetTop - 10);
     document.querySelector('.log').scrollTop = 1e6;
   });
   await mentee.page.waitForTimeout(300);

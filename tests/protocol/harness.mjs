@@ -151,7 +151,9 @@ export class Client extends Caller {
   }
 
   write(text) {
-    this.socket.send(text);
+    const socket = this.socket;
+    // On a closed socket nothing would ever come back. Later, so that who tries again at once does not keep all else waiting.
+    socket.send(text, (error) => error && setImmediate(() => socket === this.socket && this.fail(error)));
   }
   call(method, params = {}) {
     return this.request({ method, params });
