@@ -34,34 +34,38 @@ function Parts({ pair }: { pair: ProposalPair }) {
   );
 }
 
-function ChangeMentor({ pair, close, change }: { pair: Envelope<ProposalPair>; close: () => void; change: (mentor: string | null) => Promise<void> }) {
+/** Who else could be the mentor. Also for somebody who has none (`now` absent). */
+function ChangeMentor({ proposal, mentee, name, now, close, change }: { proposal: string; mentee: string; name: string; now?: string; close: () => void; change: (mentor: string | null) => Promise<void> }) {
   const found = useLoad(async () => {
-    const got = await call<{ items: Candidate[] } | Candidate[]>('match.candidates', { proposal: pair.data.proposal, mentee: pair.data.mentee });
+    const got = await call<{ items: Candidate[] } | Candidate[]>('match.candidates', { proposal, mentee });
     return Array.isArray(got) ? got : got.items;
-  }, [pair.id]);
+  }, [proposal, mentee]);
   return (
-    <Dialog title={t('another-mentor', { name: pair.data.mentee_name })} close={close}>
+    <Dialog title={t('another-mentor', { name })} close={close}>
       <Loaded of={found}>
         {(items) => (
           <ul class="plain-list">
             {items.length === 0 && <Empty title={t('no-candidates')} />}
+            {items.length > 0 && items.every((c) => c.free <= 0 || c.mentor === now) && <p class="warning">{t('all-taken')}</p>}
             {items.map((c) => (
               <li key={c.mentor} class="candidate">
                 <div>
                   <b>{c.name}</b> <small>{t('points', { points: number(c.points, 0) })} · {t('places', { count: c.free })}</small>
                   <p class="note">{c.reasons.map((r) => say(r.text)).filter(Boolean).join(' ')}</p>
                 </div>
-                <Act disabled={c.free <= 0 || c.mentor === pair.data.mentor} do={() => change(c.mentor).then(close)} label={t('take-name', { name: c.name })}>
-                  {c.mentor === pair.data.mentor ? t('is-now') : t('take')}
+                <Act disabled={c.free <= 0 || c.mentor === now} do={() => change(c.mentor).then(close)} label={t('take-name', { name: c.name })}>
+                  {c.mentor === now ? t('is-now') : t('take')}
                 </Act>
               </li>
             ))}
           </ul>
         )}
       </Loaded>
-      <Act class="plain" do={() => change(null).then(close)}>
-        {t('leave-unmatched')}
-      </Act>
+      {now && (
+        <Act class="plain" do={() => change(null).then(close)}>
+          {t('leave-unmatched')}
+        </Act>
+      )}
     </Dialog>
   );
 }
@@ -109,7 +113,7 @@ function PairRow({ pair, open, change }: { pair: Envelope<ProposalPair>; open: b
           {p.source === 'hand' && <small>{t('by-hand')}</small>}
         </div>
       )}
-      {dialog && <ChangeMentor pair={pair} close={() => set_dialog(false)} change={(mentor) => change(pair, { mentor })} />}
+      {dialog && <ChangeMentor proposal={p.proposal} mentee={p.mentee} name={p.mentee_name} now={p.mentor} close={() => set_dialog(false)} change={(mentor) => change(pair, { mentor })} />}
     </li>
   );
 }
@@ -124,6 +128,7 @@ function Workbench({ id, rules }: { id: string; rules: Rule[] }) {
   const [search, set_search] = useState('');
   const [shown, set_shown] = useState(30);
   const [approving, set_approving] = useState(false);
+  const [finding, set_finding] = useState<{ mentee: string; name: string } | null>(null);
   const proposal = records<Proposal>('proposal').get(id);
   const pairs = useMemo(
     () => [...records<ProposalPair>('proposal_pair').values()].filter((p) => p.data.proposal === id).sort((a, b) => a.data.points - b.data.points),
@@ -140,6 +145,12 @@ function Workbench({ id, rules }: { id: string; rules: Rule[] }) {
     if ((await apply(full)) === undefined) return;
     await reload();
     toast.value = { text: t('changed-toast', { name: pair.data.mentee_name }), undo: () => void apply(before).then(reload) };
+  };
+  const give = async (who: { mentee: string; name: string }, mentor: string | null): Promise<void> => {
+    const apply = (to: string | null) => attempt('match.change', { proposal: id, mentee: who.mentee, ...(to ? { mentor: to } : {}) });
+    if ((await apply(mentor)) === undefined) return;
+    await reload();
+    toast.value = { text: t('changed-toast', { name: who.name }), undo: () => void apply(null).then(reload) };
   };
   const approve = async (): Promise<void> => {
     const result = await attempt<{ pairs: number }>('match.approve', { proposal: id });
@@ -196,6 +207,11 @@ function Workbench({ id, rules }: { id: string; rules: Rule[] }) {
                       <li key={u.mentee}>
                         <b>{u.name}</b>
                         <small>{say(u.why.text) || u.why.key}</small>
+                        {open && (
+                          <button type="button" class="plain" onClick={() => set_finding(u)} aria-label={`${t('find-mentor')}: ${u.name}`}>
+                            {t('find-mentor')}
+                          </button>
+                        )}
                       </li>
                     ))}
                   </ul>
@@ -222,6 +238,7 @@ function Workbench({ id, rules }: { id: string; rules: Rule[] }) {
                 </button>
               )}
             </section>
+            {finding && <ChangeMentor proposal={id} mentee={finding.mentee} name={finding.name} close={() => set_finding(null)} change={(mentor) => give(finding, mentor)} />}
             {approving && (
               <Dialog title={t('approve-question', { count: pairs.length })} close={() => set_approving(false)}>
                 <p>{t('approve-note')}</p>

@@ -209,7 +209,12 @@ function OneMeeting({ meeting, mine }: { meeting: Envelope<Meeting>; mine: boole
       </p>
       {(m.place || m.online || m.topic) && (
         <p class="note">
-          {m.place} {m.online && <a href={m.online} rel="noreferrer noopener" target="_blank">{t('join-online')}</a>} {m.topic}
+          {[m.place, m.topic].filter(Boolean).join(' · ')}{' '}
+          {m.online && (
+            <a href={m.online} rel="noreferrer noopener" target="_blank">
+              {t('join-online')}
+            </a>
+          )}
         </p>
       )}
       {mine && m.state === 'proposed' && !over && m.proposed_by !== me.value && (
@@ -357,10 +362,12 @@ function One({ pair }: { pair: Envelope<Pair> }) {
       <div class="side">
         <Title note={t(mentor ? 'your-mentee' : 'your-mentor')}>{name}</Title>
         <Meetings pair={pair.id} mine={mine} active={p.state === 'active'} />
+      </div>
+      <Chat pair={pair.id} name={name} closed={p.state === 'ended'} />
+      <div class="side">
         <Fits pair={pair} />
         <Reasons pair={p} />
       </div>
-      <Chat pair={pair.id} name={name} closed={p.state === 'ended'} />
     </div>
   );
 }
