@@ -583,8 +583,8 @@ void hm_json_put_double(struct hm_buf *b, double value) {
         hm_buf_text(b, "null");
         return;
     }
-    // Whole numbers that a double holds exactly are written without exponent. The sign of zero means nothing to
-    // us and is dropped: kept, -0.0 would read back as the whole number 0 and be written differently.
+    // Whole numbers that a double holds exactly are written without exponent. The sign of zero means nothing
+    // to us and is dropped: kept, -0.0 would read back as the whole number 0 and be written differently.
     if (fabs(value) < 9007199254740992.0 && value == floor(value)) {
         hm_json_put_int(b, (int64_t)value);
         return;
