@@ -44,9 +44,10 @@ function ChangeMentor({ proposal, mentee, name, now, close, change }: { proposal
     <Dialog title={t('another-mentor', { name })} close={close}>
       <Loaded of={found}>
         {(items) => (
-          <ul class="plain-list">
+          <>
             {items.length === 0 && <Empty title={t('no-candidates')} />}
             {items.length > 0 && items.every((c) => c.free <= 0 || c.mentor === now) && <p class="warning">{t('all-taken')}</p>}
+            <ul class="plain-list">
             {items.map((c) => (
               <li key={c.mentor} class="candidate">
                 <div>
@@ -58,7 +59,8 @@ function ChangeMentor({ proposal, mentee, name, now, close, change }: { proposal
                 </Act>
               </li>
             ))}
-          </ul>
+            </ul>
+          </>
         )}
       </Loaded>
       {now && (
