@@ -253,14 +253,18 @@ bool hm_json_parse(struct hm_str text, struct hm_json *out, struct hm_error *err
 // ---- walking checked text
 // -------------------------------------------------------------------------------------------
 
-static const char *skip_string(const char *at) {
-    for (at++; *at != '"'; at++)
-        if (*at == '\\') at++;
-    return at + 1;
+// end: somewhere behind the string, within the text.
+static const char *skip_string(const char *at, const char *end) {
+    for (at++;;) {
+        while (end - at >= 8 && !eight_need_look(at))
+            at += 8;
+        if (*at == '"') return at + 1;
+        at += *at == '\\' ? 2 : 1;
+    }
 }
 
 static const char *skip_value(const char *at, const char *end) {
-    if (*at == '"') return skip_string(at);
+    if (*at == '"') return skip_string(at, end);
     if (*at != '{' && *at != '[') {
         while (at < end && !is_space(*at) && *at != ',' && *at != ']' && *at != '}')
             at++;
@@ -270,7 +274,7 @@ static const char *skip_value(const char *at, const char *end) {
     do {
         char c = *at;
         if (c == '"') {
-            at = skip_string(at);
+            at = skip_string(at, end);
             continue;
         }
         if (c == '{' || c == '[') depth++;
@@ -294,7 +298,7 @@ bool hm_json_next(struct hm_json_iter *it, struct hm_json *key, struct hm_json *
         return false;
     }
     if (it->object) {
-        const char *behind = skip_string(at);
+        const char *behind = skip_string(at, it->end);
         if (key) *key = (struct hm_json){HM_JSON_STRING, {at, (size_t)(behind - at)}};
         at = skip_space(skip_space(behind, it->end) + 1, it->end); // the colon
     }

@@ -1,10 +1,14 @@
 // The client's logic without a browser: decoding, guessing columns, folding names, back-off, the outbox.
 import assert from 'node:assert/strict';
+import { webcrypto } from 'node:crypto';
 import { test } from 'node:test';
 import { decode, guess, header, map_of } from '../src/client/decode';
 import { Outbox, passing, type Waiting } from '../src/client/outbox';
 import { fold, given_name } from '../src/store/texts';
 import { backoff, OFFLINE, RpcError } from '../src/client/rpc';
+
+// A browser has it; Node 18, which is Debian 12's, has it here only.
+if (!('crypto' in globalThis)) Object.defineProperty(globalThis, 'crypto', { value: webcrypto });
 
 const bytes = (...values: number[]): ArrayBuffer => new Uint8Array(values).buffer;
 

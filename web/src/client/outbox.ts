@@ -34,6 +34,11 @@ export function passing(error: unknown): boolean {
   return !(error instanceof RpcError) || [OFFLINE, -32001, -32005, -32007, -32009].includes(error.code);
 }
 
+/** 128 random bits in hex. Not crypto.randomUUID, which browsers only offer on https and localhost. */
+function fresh_key(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 export class Outbox {
   private list: Waiting[] = [];
   private owner = '';
@@ -60,7 +65,7 @@ export class Outbox {
 
   /** The promise settles when the server has answered, however long that takes. */
   async add(method: string, params: Record<string, unknown>): Promise<unknown> {
-    const entry: Waiting = { idem: crypto.randomUUID(), owner: this.owner, method, params, made: Date.now(), state: 'pending' };
+    const entry: Waiting = { idem: fresh_key(), owner: this.owner, method, params, made: Date.now(), state: 'pending' };
     this.list = [...this.list, entry];
     this.tell();
     await this.shelf.put(entry.idem, entry);
@@ -110,7 +115,7 @@ export class Outbox {
     const entry = this.list.find((one) => one.idem === idem);
     if (!entry) return;
     // A refused write has a stored refusal under its idem: the new attempt needs a new one.
-    const fresh: Waiting = { ...entry, idem: crypto.randomUUID(), state: 'pending' };
+    const fresh: Waiting = { ...entry, idem: fresh_key(), state: 'pending' };
     delete fresh.error;
     await this.shelf.put(fresh.idem, fresh);
     await this.shelf.drop(idem);
