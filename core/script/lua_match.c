@@ -590,7 +590,9 @@ static const struct hm_lua_fn match_fns[] = {
      "The best pairs for all: first as many as can be, then who waits longest (the rule's priority), then "
      "the highest worst pair (fairness "
      "floor = \"highest\"), then the points. A mentor has `free` places, 1 unless said. certified: proved to "
-     "be the best.",
+     "be the best. Of each mentee the 200 best mentors are looked at; where there were more, pruned is true, "
+     "certified is false, and with many equal scores fewer may be matched than could be (match.solve has no "
+     "such limit).",
      match_assign, NULL},
     {0}};
 const struct hm_lua_module hm_module_match = {"match", "Pairs by a declared rule.", match_fns, false};

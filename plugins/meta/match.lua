@@ -25,7 +25,7 @@ function match.score(rule, mentees, mentors, options) end
 ---@return table
 function match.solve(problem) end
 
---- The best pairs for all: first as many as can be, then who waits longest (the rule's priority), then the highest worst pair (fairness floor = "highest"), then the points. A mentor has `free` places, 1 unless said. certified: proved to be the best.
+--- The best pairs for all: first as many as can be, then who waits longest (the rule's priority), then the highest worst pair (fairness floor = "highest"), then the points. A mentor has `free` places, 1 unless said. certified: proved to be the best. Of each mentee the 200 best mentors are looked at; where there were more, pruned is true, certified is false, and with many equal scores fewer may be matched than could be (match.solve has no such limit).
 ---@param rule table
 ---@param mentees Person[]
 ---@param mentors Person[]

@@ -28,7 +28,6 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
   const first = useLoad(() => list<Message>('message', { index: 'by_to', equals: [address], order: 'desc', limit: 50 }), [pair]);
   const [cursor, set_cursor] = useState<string | null>(null);
   const [draft, set_draft] = useState('');
-  const end = useRef<HTMLDivElement>(null);
   const log = useRef<HTMLDivElement>(null);
   useEffect(() => set_cursor(first.value?.cursor ?? null), [first.value]);
   const known = [...records<Message>('message').values()].filter((m) => m.data.to === address).sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -102,7 +101,6 @@ function Chat({ pair, name, closed }: { pair: string; name: string; closed: bool
                 )}
               </div>
             ))}
-            <div ref={end} />
           </div>
         )}
       </Loaded>
