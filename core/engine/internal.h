@@ -324,6 +324,8 @@ struct commit_item {
     struct hm_seen *seen;
     void **owned;
     size_t owned_count, owned_cap;
+    size_t room_used; // of what was allocated with the item: most need no more
+    char room[];
 };
 
 struct commit_item *hm_item_new(struct institution *inst, const char *by, const char *method);
