@@ -1,10 +1,13 @@
 // What the measurements share: programs beside this file, the load generator, how a figure is printed.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { family } from './proc.mjs';
+
+export { family, resident } from './proc.mjs';
 
 export const here = path.dirname(fileURLToPath(import.meta.url));
 export const quick = process.argv.includes('--quick');
@@ -79,24 +82,6 @@ export function stop_all() {
   for (const child of running) child.kill('SIGKILL');
 }
 
-// A process and its children.
-export function family(pid) {
-  const parents = new Map();
-  for (const name of readdirSync('/proc'))
-    if (/^\d+$/.test(name)) {
-      try {
-        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-        parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]));
-      } catch {
-        // it has ended meanwhile
-      }
-    }
-  const list = [pid];
-  for (const one of list) for (const [child, parent] of parents) if (parent === one) list.push(child);
-  return list;
-}
-
-export const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
 
 // ---- load -----------------------------------------------------------------------------------------
 
