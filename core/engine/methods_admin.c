@@ -181,7 +181,7 @@ static void backup_done(struct posted *posted) {
 static void *backup_main(void *arg) {
     struct backup *b = arg;
     struct hm_engine *engine = b->engine;
-    b->ok = hm_store_backup(b->store, b->dir, &b->error);
+    b->ok = hm_store_backup(b->store, b->dir, "one", &b->error);
     hm_engine_post(engine, &b->posted);
     return NULL;
 }
