@@ -139,6 +139,7 @@ return service {
         name = text { required = true, max_length = 200 },
         kind = choice { values = { "student", "staff" }, required = true },
         name_folded = text { required = true },
+        erased = time {}, -- by person.erase, which leaves "—" for the name
       }),
       indexes = {
         by_external = { fields = { "external_id" }, unique = true },
