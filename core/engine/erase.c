@@ -41,14 +41,15 @@ struct erasing {
     struct call *call; // NULL: taken up again at a start
     char person[HM_ID_MAX + 1];
     char *by, *reason;
-    bool destroyed, audited;
+    bool destroyed, audited, named;
+    struct hm_buf names; // packed: every name, folded name and number the person ever had
+    uint64_t log_read;   // up to this change of the log
     unsigned sets, rounds, conflicts;
     struct hm_buf missing; // sets not reached, packed
     struct hm_buf others;  // lines of `erasing` to do after this one (JSON lines), when taken up again
     // of one round
     struct hm_types *types;
-    struct hm_buf names[3]; // the person's name, folded name, number: JSON texts
-    struct hm_buf near;     // packed: the id, and ids of the records it is a member of
+    struct hm_buf near; // packed: the id, and ids of the records it is a member of
     struct hm_buf after;
     struct change *changes;
     size_t change_count, change_bytes;
@@ -69,8 +70,6 @@ static void round_clear(struct erasing *e) {
     free(e->changes);
     e->changes = NULL;
     e->change_count = e->change_bytes = 0;
-    for (size_t i = 0; i < 3; i++)
-        hm_buf_free(&e->names[i]);
     hm_buf_free(&e->near);
     hm_buf_free(&e->after);
     hm_types_unref(e->types);
@@ -80,6 +79,7 @@ static void round_clear(struct erasing *e) {
 
 static void erasing_free(struct erasing *e) {
     round_clear(e);
+    hm_buf_free(&e->names);
     hm_buf_free(&e->missing);
     hm_buf_free(&e->others);
     free(e->by);
@@ -154,14 +154,9 @@ static struct change *change_add(struct erasing *e, const struct hm_record *r, b
 }
 
 static bool is_name(const struct erasing *e, struct hm_json value) {
-    for (size_t i = 0; i < 3; i++) {
-        struct hm_buf text = {0};
-        struct hm_json name = {HM_JSON_STRING, hm_buf_view(&e->names[i])};
-        bool same =
-            e->names[i].len && hm_json_string(name, &text) && hm_json_key_is(value, hm_buf_view(&text));
-        hm_buf_free(&text);
-        if (same) return true;
-    }
+    struct hm_str rest = hm_buf_view(&e->names), name;
+    while (hm_packed_next(&rest, &name))
+        if (hm_json_key_is(value, name)) return true;
     return false;
 }
 
@@ -224,8 +219,13 @@ static void look_at_kept(struct erasing *e, const struct hm_record *r, const cha
     struct hm_json data = {HM_JSON_OBJECT, r->data}, value;
     if (!hm_json_get(data, member, &value) || hm_str_eq(value.raw, hm_str_of(instead))) return;
     bool found = memmem(value.raw.ptr, value.raw.len, e->person, strlen(e->person)) != NULL;
-    struct hm_str name = hm_buf_view(&e->names[0]); // with its quotes
-    if (name.len > 2) found = found || memmem(value.raw.ptr, value.raw.len, name.ptr + 1, name.len - 2);
+    struct hm_str rest = hm_buf_view(&e->names), name;
+    while (!found && hm_packed_next(&rest, &name)) {
+        struct hm_buf quoted = {0};
+        hm_json_put_str(&quoted, name);
+        found = memmem(value.raw.ptr, value.raw.len, quoted.data + 1, quoted.len - 2) != NULL;
+        hm_buf_free(&quoted);
+    }
     if (!found) return;
     struct change *c = change_add(e, r, false);
     hm_json_with(data, member, hm_str_of(instead), &c->data);
@@ -314,21 +314,46 @@ static bool add_near(void *arg, struct hm_str principal) {
     return true;
 }
 
-// What the person is called; false when there is nothing to look for: erased already, or a key that was
-// destroyed after the time to which the institution was restored.
-static bool read_person(struct erasing *e, struct hm_read *read) {
+static bool take_names(void *arg, const struct hm_change *c) {
     static const char *const fields[] = {"name", "name_folded", "external_id"};
+    struct erasing *e = arg;
+    struct hm_json json = {HM_JSON_OBJECT, c->json}, data, value;
+    e->log_read = c->seq;
+    bool theirs = hm_str_eq(c->type, HM_LIT("person")) && hm_str_eq(c->id, hm_str_of(e->person));
+    for (size_t i = 0; theirs && c->json.len && hm_json_get(json, "data", &data) && i < 3; i++) {
+        struct hm_buf name = {0};
+        bool is = hm_json_get(data, fields[i], &value) && value.kind == HM_JSON_STRING && value.raw.len > 2 &&
+                  value.raw.len < 4096 && !hm_str_eq(value.raw, HM_LIT(BLANK)) && !is_name(e, value);
+        if (is && hm_json_string(value, &name)) hm_packed_add(&e->names, hm_buf_view(&name));
+        hm_buf_free(&name);
+    }
+    return ++e->looked < READ_RECORDS;
+}
+
+// From the log: a copy may have been made when they were called otherwise.
+static bool read_names(struct erasing *e) {
+    if (e->named) return true;
+    do {
+        struct hm_read *read = NULL;
+        e->looked = 0;
+        if (!hm_read_begin(e->inst->store, &read, &e->error)) return false;
+        bool ok = hm_log_read(read, e->log_read, take_names, e, &e->error);
+        hm_read_end(read);
+        if (!ok) return false;
+    } while (e->looked >= READ_RECORDS);
+    e->named = true;
+    return true;
+}
+
+// False when there is no name to look for: erased already, or a key that was destroyed after the time to
+// which the institution was restored.
+static bool has_name(struct erasing *e, struct hm_read *read) {
     struct hm_record record;
-    struct hm_json data, value;
+    struct hm_json data;
     hm_packed_add(&e->near, hm_str_of(e->person));
     hm_read_memberships(read, hm_str_of(e->person), add_near, e, NULL);
     if (!hm_read_data(read, "person", hm_str_of(e->person), &record, &data)) return e->call != NULL;
-    if (is_erased(data)) return false;
-    for (size_t i = 0; i < 3; i++)
-        if (hm_json_get(data, fields[i], &value) && value.kind == HM_JSON_STRING && value.raw.len > 2 &&
-            !hm_str_eq(value.raw, HM_LIT(BLANK)))
-            hm_buf_str(&e->names[i], value.raw);
-    return true;
+    return !is_erased(data);
 }
 
 static bool plan_last(struct erasing *e) {
@@ -361,9 +386,9 @@ static void erasing_run(struct errand *errand) {
     e->types = hm_store_types(e->inst->store);
     e->ok = destroy_key(e) && hm_read_begin(e->inst->store, &read, &e->error);
     if (!e->ok) return;
-    bool named = read_person(e, read);
+    bool named = has_name(e, read);
     hm_read_end(read);
-    if (named) e->ok = look_at_all(e);
+    if (named) e->ok = read_names(e) && look_at_all(e);
     if (e->ok && !e->change_count) e->ok = plan_last(e);
 }
 

@@ -59,7 +59,7 @@ local taken = { text = {
 
 local function person_or_refuse(ctx, id)
   local person = store.get("person", id)
-  if not person then ctx:not_found() end
+  if not person or person.data.erased then ctx:not_found() end -- who was erased gets no new name or account
   return person
 end
 
