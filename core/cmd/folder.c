@@ -238,7 +238,13 @@ static void say_restored(const struct restoring *r, const char *id, const struct
 static bool restore_one(void *arg, const char *id, const char *path) {
     struct restoring *r = arg;
     char to[PATH_MAX];
+    struct stat st;
     if (r->only && strcmp(r->only, id) != 0) return true;
+    snprintf(to, sizeof to, "%s/%s", path, r->backup ? r->backup : "");
+    if (r->backup && stat(to, &st) != 0) {
+        printf("%s: has no backup %s\n", id, r->backup);
+        return true;
+    }
     snprintf(to, sizeof to, "%s/institutions/%s", r->to, id);
     struct hm_restore one = {
         .set = path, .to = to, .name = r->backup, .until_seq = r->until_seq, .until_ms = r->until_ms};

@@ -230,9 +230,20 @@ static char *backup_name(const char *set) {
     return name.data;
 }
 
+// Two at once would take the same name, and the second would be worth nothing.
+static bool backup_runs(const struct call *call) {
+    for (struct errand *e = call->engine->errands; e; e = e->next)
+        if (e->run == backup_run && ((struct backup *)e)->store == call->institution->store) return true;
+    return false;
+}
+
 static void backup_create(struct call *call) {
     struct hm_error err = {0};
     struct hm_buf name = {0};
+    if (backup_runs(call)) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "backup_runs");
+        return;
+    }
     char *set = backup_set(call);
     if (!set) return;
     hm_arg_buf(call, "name", &name);

@@ -126,7 +126,9 @@ world.test('a point in time that cannot be meant, or is not in the backup, is re
   assert.equal(future.code, 1);
   assert.match(future.err, /take a newer backup/);
   assert.match((await restore('wrong2', '--institution', 'school', '--until', '99999999')).err, /take a newer backup/);
-  assert.match((await restore('wrong3', '--backup', 'no-such')).err, /no-such/);
+  const missing = await restore('wrong3', '--backup', 'no-such');
+  assert.equal(missing.code, 1);
+  assert.match(missing.out, /school: has no backup no-such/);
 });
 
 world.test('a file of the set that was changed is named, and nothing is laid', async () => {
@@ -151,5 +153,11 @@ world.test('over the network an administrator makes backups by name only, and no
   await refused(world.admin.call('backup.create', { name: 'keyring' }), -32602);
   await refused(world.admin.call('backup.create', { name: 'by-admin' }), -32004);
   await refused(world.writer.call('backup.create', {}), -32002);
+  // Of several at once each is made or told that one runs.
+  const several = await Promise.allSettled(Array.from({ length: 4 }, () => world.admin.call('backup.create', {})));
+  assert.ok(several.some((r) => r.status === 'fulfilled'));
+  for (const r of several) if (r.status === 'rejected') assert.equal(r.reason.data.reason, 'backup_runs');
+  const paths = several.filter((r) => r.status === 'fulfilled').map((r) => r.value.path);
+  assert.equal(new Set(paths).size, paths.length);
   await refused(world.writer.call('backup.forget', { set: '/x' }), -32002);
 });
