@@ -366,12 +366,16 @@ static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
     return rc;
 }
 
-// A keyring that was being made anew when the process ended.
-static int remove_fresh(const char *fresh) {
+// A keyring that was being made anew when the process ended, and the one before it: whoever is destroyed now
+// may be in them.
+static int remove_fresh(const struct hm_keyring *k, const char *fresh) {
     char *data = hm_path(fresh, "data.mdb"), *lock = hm_path(fresh, "lock.mdb");
+    char *own = hm_path(k->dir, "data.mdb");
     int rc = hm_wipe_file(data);
+    if (!rc) rc = hm_swap_finish(own);
     unlink(lock);
     rmdir(fresh);
+    free(own);
     free(data);
     free(lock);
     return rc;
@@ -403,7 +407,7 @@ static int destroy(struct hm_keyring *k, struct hm_str person) {
     struct hm_buf fresh = {0};
     int state = 0;
     hm_buf_printf(&fresh, "%s.new", k->dir);
-    int rc = remove_fresh(fresh.data);
+    int rc = remove_fresh(k, fresh.data);
     // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin
     // with none.
     if (!rc) rc = reopen(k);
@@ -413,7 +417,7 @@ static int destroy(struct hm_keyring *k, struct hm_str person) {
     if (!rc && state == KEY_HERE) rc = wipe_file(k, wrapped);
     if (!rc && state == KEY_DESTROYED) {
         rc = make_anew(k, fresh.data);
-        remove_fresh(fresh.data);
+        remove_fresh(k, fresh.data);
     }
     sodium_memzero(wrapped, sizeof wrapped);
     hm_buf_free(&fresh);

@@ -329,7 +329,7 @@ static void marks_only(struct fx *f) {
 static void a_destruction_that_was_cut_short_is_ended_by_repeating_it(void **state) {
     (void)state;
     struct fx f;
-    char wrapped[12][WRAPPED], person[32], path[3][200], own[200];
+    char wrapped[12][WRAPPED], another[WRAPPED], person[32], path[4][200], own[200];
     struct hm_buf old = {0}, out = {0};
     fx_new(&f, TYPES, 0);
     put(&f, 0, 300);
@@ -338,6 +338,7 @@ static void a_destruction_that_was_cut_short_is_ended_by_repeating_it(void **sta
         snprintf(person, sizeof person, "person-%03d", i * 25);
         wrapped_key(&f, person, wrapped[i]);
     }
+    wrapped_key(&f, "person-101", another);
     // As a process leaves it that ended behind the mark, in the middle of replacing the set's keyring, and
     // once before in the middle of making its own anew.
     snprintf(path[0], sizeof path[0], "%s/keyring", set_of(&f, "set"));
@@ -347,27 +348,30 @@ static void a_destruction_that_was_cut_short_is_ended_by_repeating_it(void **sta
     snprintf(path[2], sizeof path[2], "%s/keyring.new", f.dir);
     assert_int_equal(mkdir(path[2], 0700), 0);
     snprintf(path[2], sizeof path[2], "%s/keyring.new/data.mdb", f.dir);
-    for (int i = 0; i < 3; i++)
+    snprintf(path[3], sizeof path[3], "%s/keyring/data.mdb.old", f.dir);
+    for (int i = 0; i < 4; i++)
         assert_true(hm_write_file(path[i], hm_buf_view(&old), 0600, &f.err));
     hm_store_close(f.store);
     marks_only(&f);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         witness(&f, path[i]);
     witness(&f, set_of(&f, "set/keyring"));
     snprintf(own, sizeof own, "%s/keyring/data.mdb", f.dir);
     witness(&f, own);
     assert_true(pieces_found(&f, wrapped[4], WRAPPED) > 27); // in freed pages and everywhere else
     fx_open(&f, 0);
+    destroy(&f, "person-101", 1); // which was not begun before, but is in all that was left over
+    assert_int_equal(pieces_found(&f, another, WRAPPED), 0);
     destroy(&f, "person-100", 1);
     for (int i = 0; i < 12; i++)
         assert_int_equal(pieces_found(&f, wrapped[i], WRAPPED), 0);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         assert_int_equal(access(path[i], F_OK), -1);
     put(&f, 300, 320); // the keyring made anew is used from then on
     hm_store_close(f.store);
     fx_open(&f, 0);
     for (int i = 0; i < 320; i++)
-        assert_int_equal(unseal(&f, i, &out), i < 300 && i % 25 == 0 ? HM_UNAVAILABLE : HM_OK);
+        assert_int_equal(unseal(&f, i, &out), i == 101 || (i < 300 && i % 25 == 0) ? HM_UNAVAILABLE : HM_OK);
     assert_int_equal(pieces_found(&f, wrapped[4], WRAPPED), 0);
     hm_buf_free(&old);
     hm_buf_free(&out);
