@@ -32,6 +32,8 @@ static const struct row rows[] = {
      "ADDRESS:PORT; put a reverse proxy with TLS in front of any address but this machine's own"},
     {"web_dir", TEXT, FIELD(web_dir), 0, 0, 0, NULL, "folder of the built web client"},
     {"plugin_dir", TEXT, FIELD(plugin_dir), 0, 0, 0, NULL, "folder of the plugins that ship with Hamroh"},
+    {"backup_dir", TEXT, FIELD(backup_dir), 0, 0, 0, "",
+     "folder for backups, better on another disk; empty: DATA/backups"},
     {"watch_dir", TEXT, FIELD(watch_dir), 0, 0, 0, "",
      "for authors of plugins: a folder that serves as the institution's layer, reloaded as files change"},
     {"watch_institution", TEXT, FIELD(watch_institution), 0, 0, 0, "",

@@ -168,7 +168,9 @@ static void put_idem(struct commit_item *item, struct call *call, struct hm_str 
     hm_buf_char(&data, '{');
     hm_json_member_str(&data, "method", hm_str_of(call->method));
     hm_json_member_int(&data, "expires", item->commit.now_ms + IDEM_MS);
-    hm_json_member_raw(&data, "result", result);
+    // What was sealed and has been opened must not lie in clear in a record, and so in the change log for
+    // good.
+    hm_json_member_raw(&data, "result", call->audits ? HM_LIT("null") : result);
     hm_buf_char(&data, '}');
     hm_item_put(item, "idem", hm_str_of(call->idem), call->idem_expect, hm_buf_view(&data), "");
     hm_buf_free(&data);
