@@ -61,8 +61,8 @@ uint32_t hm_hotp(const uint8_t *key, size_t len, uint64_t counter, unsigned digi
 bool hm_totp_check(const uint8_t secret[HM_TOTP_SECRET], struct hm_str code, int64_t now_ms, int64_t last,
                    int64_t *step);
 void hm_base32(const uint8_t *bytes, size_t len, char *out); // RFC 4648 without padding; room for its end
-// How a secret is kept: XChaCha20-Poly1305 under a key derived from the server's, bound to whose it is. `about`
-// names institution and account. Text in base64.
+// How a secret is kept: XChaCha20-Poly1305 under a key derived from the server's, bound to whose it is.
+// `about` names institution and account. Text in base64.
 void hm_totp_seal(const uint8_t master[32], struct hm_str about, const uint8_t secret[HM_TOTP_SECRET],
                   char out[HM_TOTP_SEALED]);
 bool hm_totp_open(const uint8_t master[32], struct hm_str about, struct hm_str sealed,
@@ -99,13 +99,13 @@ struct hm_session {
     // institution, account:<id>, person:<id>, role:<r> each, and memberships. Owned reference; replaced when
     // memberships or roles change.
     struct hm_principals *principals;
-    bool limited; // must set up a second factor first, and may do nothing else: no role, no membership
-    bool has_pending;                // session.totp_begin was called:
+    bool limited;     // must set up a second factor first, and may do nothing else: no role, no membership
+    bool has_pending; // session.totp_begin was called:
     uint8_t pending[HM_TOTP_SECRET]; // its secret, until it is confirmed
     bool ended;                      // revoked or expired; connections drop it
     bool revoked;                    // ended by somebody: what is under way for it is not committed any more
-    void *net;    // for the room above: who listens with it
-    void *engine; // for the engine: its own bookkeeping
+    void *net;                       // for the room above: who listens with it
+    void *engine;                    // for the engine: its own bookkeeping
 };
 struct hm_session *hm_session_new(void); // one reference, everything empty
 void hm_session_set_roles(struct hm_session *s, const struct hm_str *roles,

@@ -1,7 +1,7 @@
-// One-time codes that a phone shows: HOTP (RFC 4226) counted by time (RFC 6238), and how their secrets are kept.
-// Any thread. HMAC-SHA-1 comes from libcrypto, since libsodium has no SHA-1 and many authenticator apps know
-// nothing else. What always holds: a secret is in clear in memory only, and a comparison takes the same time
-// whichever digit is wrong.
+// One-time codes that a phone shows: HOTP (RFC 4226) counted by time (RFC 6238), and how their secrets are
+// kept. Any thread. HMAC-SHA-1 comes from libcrypto, since libsodium has no SHA-1 and many authenticator apps
+// know nothing else. What always holds: a secret is in clear in memory only, and a comparison takes the same
+// time whichever digit is wrong.
 #include "auth/auth.h"
 
 #include <assert.h>
@@ -90,9 +90,9 @@ bool hm_totp_open(const uint8_t master[32], struct hm_str about, struct hm_str s
         len != sizeof bytes)
         return false;
     key_of(master, key);
-    bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(secret, NULL, NULL, bytes + NONCE, SEALED - NONCE,
-                                                         (const uint8_t *)about.ptr, about.len, bytes,
-                                                         key) == 0;
+    bool ok =
+        crypto_aead_xchacha20poly1305_ietf_decrypt(secret, NULL, NULL, bytes + NONCE, SEALED - NONCE,
+                                                   (const uint8_t *)about.ptr, about.len, bytes, key) == 0;
     sodium_memzero(key, sizeof key);
     return ok;
 }

@@ -270,6 +270,11 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.intents);
         return false;
     }
+    if (hm_call_revoked(call)) {
+        free(r.seen);
+        free(r.intents);
+        return true;
+    }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
     uint64_t most = call->engine->settings.output_bytes;
     if (!call->job && most &&

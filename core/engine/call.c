@@ -250,11 +250,20 @@ void hm_call_resolve_waiting(struct institution *inst) {
     }
 }
 
+// A session that must set up a second factor first sees to that, and to nothing else.
+static bool limited(const struct call *call) {
+    return call->session && call->session->limited &&
+           !(call->core &&
+             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
+}
+
 static void route(struct call *call) {
     struct institution *inst = call->institution;
     struct hm_buf errors = {0};
     call->core = hm_core_find(call->engine, hm_str_of(call->method));
-    if (!call->core && !inst) {
+    if (limited(call)) {
+        hm_call_reason(call, HM_FORBIDDEN, "need", "totp");
+    } else if (!call->core && !inst) {
         hm_call_fail(call, HM_UNAUTHENTICATED, "");
     } else if (!call->core && call->method[0] == '$') {
         hm_call_fail(call, HM_METHOD, "");
@@ -350,9 +359,17 @@ static struct proc *least_loaded(struct institution *inst) {
     return best;
 }
 
+bool hm_call_revoked(struct call *call) {
+    if (!call->session || !call->session->revoked || call->job) return false;
+    hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+    return true;
+}
+
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other.
 static void next_contended(struct institution *inst) {
     struct proc *proc;
+    while (inst->contended && hm_call_revoked(inst->contended)) {
+    }
     if (inst->contender || !inst->contended || !(proc = least_loaded(inst))) return;
     struct call *call = inst->contended;
     inst->contender = call;
@@ -362,8 +379,9 @@ static void next_contended(struct institution *inst) {
 void hm_call_dispatch(struct institution *inst) {
     next_contended(inst);
     struct proc *proc;
-    while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
-        hm_proc_call(proc, inst->queue);
+    while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst))) {
+        if (!hm_call_revoked(inst->queue)) hm_proc_call(proc, inst->queue);
+    }
     if (!inst->queue)
         inst->pressed_us = 0;
     else if (!inst->pressed_us)

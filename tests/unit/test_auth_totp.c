@@ -24,7 +24,7 @@ static void totp_gives_the_values_of_rfc_6238_appendix_b(void **state) {
     static const struct {
         int64_t seconds;
         uint32_t value; // 8 digits
-    } rows[] = {{59, 94287082},         {1111111109, 7081804},   {1111111111, 14050471},
+    } rows[] = {{59, 94287082},         {1111111109, 7081804},  {1111111111, 14050471},
                 {1234567890, 89005924}, {2000000000, 69279037}, {20000000000, 65353130}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -70,8 +70,12 @@ static void what_is_no_code_is_refused(void **state) {
 }
 
 static void base32_gives_the_values_of_rfc_4648(void **state) {
-    static const char *const rows[][2] = {{"", ""},           {"f", "MY"},         {"fo", "MZXQ"},
-                                          {"foo", "MZXW6"},   {"foob", "MZXW6YQ"}, {"fooba", "MZXW6YTB"},
+    static const char *const rows[][2] = {{"", ""},
+                                          {"f", "MY"},
+                                          {"fo", "MZXQ"},
+                                          {"foo", "MZXW6"},
+                                          {"foob", "MZXW6YQ"},
+                                          {"fooba", "MZXW6YTB"},
                                           {"foobar", "MZXW6YTBOI"}};
     char out[40];
     (void)state;
