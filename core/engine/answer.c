@@ -259,6 +259,14 @@ static void commit_result(struct call *call, struct hm_str payload, struct parse
     hm_item_submit(item, hm_call_committed);
 }
 
+// True: answered, because somebody has ended its session since it came. A job goes on: its owner may come
+// back to it.
+static bool revoked(struct call *call) {
+    if (!call->session || !call->session->revoked || call->job) return false;
+    hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+    return true;
+}
+
 bool hm_call_result(struct call *call, struct hm_str payload) {
     struct parsed_result r;
     struct hm_types *types = hm_store_types(call->institution->store);
@@ -270,7 +278,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.intents);
         return false;
     }
-    if (hm_call_revoked(call)) {
+    if (revoked(call)) {
         free(r.seen);
         free(r.intents);
         return true;

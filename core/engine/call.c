@@ -359,17 +359,9 @@ static struct proc *least_loaded(struct institution *inst) {
     return best;
 }
 
-bool hm_call_revoked(struct call *call) {
-    if (!call->session || !call->session->revoked || call->job) return false;
-    hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
-    return true;
-}
-
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other.
 static void next_contended(struct institution *inst) {
     struct proc *proc;
-    while (inst->contended && hm_call_revoked(inst->contended)) {
-    }
     if (inst->contender || !inst->contended || !(proc = least_loaded(inst))) return;
     struct call *call = inst->contended;
     inst->contender = call;
@@ -379,9 +371,8 @@ static void next_contended(struct institution *inst) {
 void hm_call_dispatch(struct institution *inst) {
     next_contended(inst);
     struct proc *proc;
-    while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst))) {
-        if (!hm_call_revoked(inst->queue)) hm_proc_call(proc, inst->queue);
-    }
+    while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
+        hm_proc_call(proc, inst->queue);
     if (!inst->queue)
         inst->pressed_us = 0;
     else if (!inst->pressed_us)

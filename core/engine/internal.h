@@ -253,9 +253,6 @@ void hm_call_resolve_waiting(struct institution *inst);               // the fir
 // called once more.
 bool hm_call_needs_catalogue(struct call *call);
 void hm_call_dispatch(struct institution *inst);
-// True: answered, because somebody has ended its session since it came. A job goes on: it has an owner to
-// come back to.
-bool hm_call_revoked(struct call *call);
 void hm_call_close(struct institution *inst, const char *why); // fails all that wait
 void hm_call_again(struct call *call);                         // after a conflict
 void hm_call_free_audits(struct call *call);

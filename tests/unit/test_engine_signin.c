@@ -240,7 +240,7 @@ static void a_session_that_nobody_uses_ends_by_itself(void **state) {
     spin(h, NULL, 0.3);
     assert_int_equal(h->heard.ended.len, 0);
     advance(h, 2);
-    for (int i = 0; i < 300 && !h->heard.ended.len; i++)
+    for (int i = 0; i < 100 && !h->heard.ended.len; i++) // long before it is looked for anyhow
         spin(h, NULL, 0.1);
     assert_string_equal(h->heard.ended.data, "ann expired;");
     assert_int_equal(ask(h, a, "session.list", "{}"), HM_UNAUTHENTICATED);
@@ -478,6 +478,8 @@ static void guesses_at_codes_are_limited_by_account_from_wherever(void **state) 
     struct hm_caller *d = stranger();
     enum hm_code code = HM_OK;
     int tries = 0;
+    for (int i = 0; i < 12; i++) // to be asked for a code is no guess
+        assert_int_equal(login(h, d, "ann", CHEAP, ""), HM_UNAUTHENTICATED);
     for (; tries < 30 && code != HM_TOO_MANY; tries++) {
         snprintf(d->address, sizeof d->address, "192.0.2.%d", tries); // a new address each time
         code = login(h, d, "ann", CHEAP, "000000x");
