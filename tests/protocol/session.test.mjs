@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { password, refused, serve_for } from './harness.mjs';
+import { probe } from './probe.mjs';
 
 const world = serve_for(test, {}, async (server) => {
   const place = await server.institution('home');
   await server.institution('other');
+  await place.deploy('service', 'probe', probe);
   await place.account('dilnoza', ['student']);
   await place.account('admin', ['administrator']);
   return { place };
@@ -107,19 +109,22 @@ world.test('a revoked sign-in hears so on its open feed, which gives nothing fro
   const phone = await world.place.client('dilnoza');
   const stolen = await world.place.client('dilnoza');
   await stolen.open_feed();
-  const before = stolen.feed.length;
   await phone.open_feed();
+  await phone.call('probe.put', { text: 'before' });
+  await stolen.event('what is for all', (e) => e.record?.data.text === 'before');
   // Calls are under way when it ends: each is answered, none twice, and those that come later are refused.
   const calls = Array.from({ length: 50 }, () => stolen.call('session.list').then(() => 'answered', (error) => error.code));
   await phone.call('session.revoke_others');
   const { params } = await stolen.wait_for('session.ended', (m) => m.method === 'session.ended');
   assert.equal(params.reason, 'revoked');
   for (const outcome of await Promise.all(calls)) assert.ok(outcome === 'answered' || outcome === -32001, `${outcome}`);
-  await refused(stolen.call('session.list'), -32001);
+  assert.equal(stolen.notices.filter((m) => m.method === 'session.ended').length, 1);
+  await phone.call('probe.put', { text: 'after' });
+  await phone.event('what is for all', (e) => e.record?.data.text === 'after');
+  await refused(stolen.call('session.list'), -32001); // whatever was sent to it before is there now
   await refused(stolen.call('feed.open'), -32001);
   await refused(stolen.call('session.resume', { token: stolen.token }), -32001);
-  assert.equal(stolen.notices.filter((m) => m.method === 'session.ended').length, 1);
-  assert.equal(stolen.feed.length, before);
+  assert.ok(!stolen.feed.some((e) => e.record?.data.text === 'after'));
   assert.ok((await phone.call('session.list')).items.every((s) => !/^[0-9a-f]{64}$/.test(s.id)), 'the hash of a token is told to nobody');
   phone.close();
   stolen.close();

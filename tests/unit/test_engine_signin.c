@@ -157,6 +157,45 @@ static void a_sign_in_under_way_ends_with_the_sessions_of_the_account(void **sta
     hm_caller_unref(thief);
 }
 
+static void commit_begins(struct institution *inst) {
+    hm_committer_flush(inst);
+    for (bool taken = false; !taken;) {
+        pthread_mutex_lock(&inst->committer.lock);
+        taken = !inst->committer.head;
+        pthread_mutex_unlock(&inst->committer.lock);
+    }
+}
+
+// In the order of commits: the session, then the end of all that its method could see, which it could not
+// yet.
+static void a_sign_in_in_the_same_moment_ends_too(void **state) {
+    struct house *h = *state;
+    char params[256];
+    cheap_account(h, "ann", "p1", "[]");
+    struct hm_caller *c = enter(h, "ann");
+    struct institution *inst = hm_live_of(c->session)->institution;
+    snprintf(params, sizeof params, "{\"account\":\"%s\"}", c->session->account);
+    hm_caller_unref(c);
+    for (int i = 0; i < 40; i++) {
+        struct reply in, out;
+        c = stranger();
+        call_as(h, c, "session.login", "{\"institution\":\"i\",\"login\":\"ann\",\"password\":\"" CHEAP "\"}",
+                &in);
+        while (!inst->committer.staged && !in.there)
+            ev_run(h->loop, EVRUN_NOWAIT);
+        if (i % 2) commit_begins(inst); // in one batch with what follows, or in two
+        call_as(h, h->control, "account.sign_out", params, &out);
+        await(h, &in);
+        await(h, &out);
+        assert_int_equal(out.code, HM_OK);
+        spin(h, NULL, 0.005);
+        assert_int_equal(ask(h, c, "echo", "{}"), HM_UNAUTHENTICATED);
+        reply_free(&in);
+        reply_free(&out);
+        hm_caller_unref(c);
+    }
+}
+
 static void ending_the_others_keeps_this_one_also_after_a_restart(void **state) {
     struct house *h = *state;
     char token[200], params[256];
@@ -702,6 +741,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(a_token_is_never_taken_from_a_client),
         TEST(a_sign_in_under_way_ends_with_the_sessions_of_the_account),
+        TEST(a_sign_in_in_the_same_moment_ends_too),
         TEST(ending_the_others_keeps_this_one_also_after_a_restart),
         TEST(only_administrators_end_the_sessions_of_others),
         TEST(a_revoked_session_commits_nothing_that_was_under_way),
