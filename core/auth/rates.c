@@ -16,6 +16,8 @@ struct limit {
 static const struct limit by_address = {60, 0.5, 120}; // a school behind one address shares it
 static const struct limit by_both = {6, 1.0 / 30, 300};
 static const struct limit by_account = {20, 1.0, 2};
+// Three of a million codes are right at a time: 10 and 12 an hour find one with a chance of 1 in 1,000 a day.
+static const struct limit by_code = {10, 1.0 / 300, 300};
 
 #define KEY_MAX 400
 struct bucket {
@@ -138,4 +140,20 @@ void hm_rates_succeeded(struct hm_rates *rates, const char *institution, const c
         free(b);
     }
     touch(rates, k.known, 1);
+}
+
+static void code_key(char out[KEY_MAX], const char *institution, const char *login) {
+    snprintf(out, KEY_MAX, "t\n%.64s\n%.200s", institution, login);
+}
+
+unsigned hm_rates_check_code(struct hm_rates *rates, const char *institution, const char *login) {
+    char key[KEY_MAX];
+    code_key(key, institution, login);
+    return wait_for(rates, key, &by_code);
+}
+
+void hm_rates_failed_code(struct hm_rates *rates, const char *institution, const char *login) {
+    char key[KEY_MAX];
+    code_key(key, institution, login);
+    spend(rates, key, &by_code);
 }

@@ -36,6 +36,14 @@ bool hm_token_institution(struct hm_str token, char out[65]) {
     return true;
 }
 
+void hm_session_name(const char token_hash[65], char out[HM_SESSION_NAME]) {
+    static const char key[] = "hamroh: the name of a session";
+    unsigned char name[16];
+    crypto_generichash(name, sizeof name, (const unsigned char *)token_hash, strlen(token_hash),
+                       (const unsigned char *)key, sizeof key - 1);
+    sodium_bin2hex(out, HM_SESSION_NAME, name, sizeof name);
+}
+
 struct hm_session *hm_session_new(void) {
     struct hm_session *s = hm_alloc(sizeof *s);
     s->refs = 1;
@@ -61,6 +69,7 @@ void hm_session_unref(struct hm_session *s) {
     if (--s->refs > 0) return;
     roles_free(s);
     hm_principals_unref(s->principals);
+    sodium_memzero(s->pending, sizeof s->pending);
     free(s);
 }
 

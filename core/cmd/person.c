@@ -11,7 +11,7 @@
 // ---- export
 // -----------------------------------------------------------------------------------------------------------------
 
-static const char *const sections[] = {"accounts", "sessions", "invitations",
+static const char *const sections[] = {"accounts", "sessions", "sign_ins", "invitations",
                                        "read_by",  "records",  "written"};
 #define SECTIONS (sizeof sections / sizeof sections[0])
 

@@ -66,6 +66,8 @@ static const struct row rows[] = {
      "a sign-in ends when unused so long"},
     {"session_days", COUNT, FIELD(session_days), 1, 3650, 90, NULL,
      "a sign-in ends after so long in any case"},
+    {"staff_totp_required", FLAG, FIELD(staff_totp), 0, 0, 0, NULL,
+     "staff (all roles but student) must sign in with a code from their phone as well"},
     {"demo_from_anywhere", FLAG, FIELD(demo_from_anywhere), 0, 0, 0, NULL,
      "let the demo's accounts, whose password everybody knows, sign in from other machines"},
     {"clock", CLOCK, FIELD(clock_manual), 0, 0, 0, NULL,

@@ -261,6 +261,14 @@ static void commit_result(struct call *call, struct hm_str payload, struct parse
     hm_item_submit(item, hm_call_committed);
 }
 
+// True: answered, because somebody has ended its session since it came. A job goes on: its owner may come
+// back to it.
+static bool revoked(struct call *call) {
+    if (!call->session || !call->session->revoked || call->job) return false;
+    hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+    return true;
+}
+
 bool hm_call_result(struct call *call, struct hm_str payload) {
     struct parsed_result r;
     struct hm_types *types = hm_store_types(call->institution->store);
@@ -271,6 +279,11 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.seen);
         free(r.intents);
         return false;
+    }
+    if (revoked(call)) {
+        free(r.seen);
+        free(r.intents);
+        return true;
     }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
     uint64_t most = call->engine->settings.output_bytes;

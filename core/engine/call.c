@@ -250,11 +250,20 @@ void hm_call_resolve_waiting(struct institution *inst) {
     }
 }
 
+// A session that must set up a second factor first sees to that, and to nothing else.
+static bool limited(const struct call *call) {
+    return call->session && call->session->limited &&
+           !(call->core &&
+             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
+}
+
 static void route(struct call *call) {
     struct institution *inst = call->institution;
     struct hm_buf errors = {0};
     call->core = hm_core_find(call->engine, hm_str_of(call->method));
-    if (!call->core && !inst) {
+    if (limited(call)) {
+        hm_call_reason(call, HM_FORBIDDEN, "need", "totp");
+    } else if (!call->core && !inst) {
         hm_call_fail(call, HM_UNAUTHENTICATED, "");
     } else if (!call->core && call->method[0] == '$') {
         hm_call_fail(call, HM_METHOD, "");

@@ -220,7 +220,9 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events) {
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_inst_tick(inst, now_us);
         if (sweep) hm_live_sweep(inst, hm_now_ms());
+        if (sweep) hm_history_sweep(inst, hm_now_ms());
     }
+    hm_history_flush(engine);
     hm_watch_tick(engine);
     if (engine->drained && is_drained(engine)) {
         void (*drained)(void *arg) = engine->drained;
@@ -343,6 +345,7 @@ void hm_engine_close(struct hm_engine *engine) {
         hm_inst_free(inst);
     }
     watchers_stop(engine);
+    hm_history_close(engine);
     hm_rates_free(engine->rates);
     sodium_memzero(engine->master_key, sizeof engine->master_key);
     sodium_memzero(engine->seeds, sizeof engine->seeds);

@@ -22,6 +22,7 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     unsigned queue_max;     // calls waiting per institution
     unsigned connections_max;
     unsigned session_idle_hours, session_days;
+    bool staff_totp;     // staff without a second factor may do nothing but set one up
     unsigned feed_queue; // events waiting per client before resync
     int zone_minutes;    // offset of the institution's zone, 300 for Tashkent
     char watch_dir[512], watch_institution[65];

@@ -3,8 +3,8 @@
 //   be
 //   2. errand: the key is destroyed in the keyring and in every backup set
 //   3. rounds of errand and commit: copies of the name in other records are blanked, a few hundred a commit
-//   4. one commit: the person's record without what identifies, account, sessions and invitations gone, the
-//   audit
+//   4. one commit: the person's record without what identifies; account, sessions, second factor, history and
+//   invitations gone; the audit
 //   5. rounds until nothing is found any more, then the line is taken out and the call answered
 // So a person's record that is marked as erased means that the rest was done, and all of it may be repeated.
 // Restoring a backup writes the same file (core/store/restore.c): who was erased is erased again when the
@@ -232,8 +232,8 @@ static void look_at_kept(struct erasing *e, const struct hm_record *r, const cha
 }
 
 static void look_at(struct erasing *e, const struct hm_record *r) {
-    static const char *const passed[] = {"account", "session",        "invitation", "audit",
-                                         "plugin",  "plugin_version", "institution"};
+    static const char *const passed[] = {"account", "session", "factor",         "sign_in",    "invitation",
+                                         "audit",   "plugin",  "plugin_version", "institution"};
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         if (hm_str_eq(r->type, hm_str_of(passed[i]))) return;
     if (hm_str_eq(r->type, HM_LIT("job"))) {
@@ -287,6 +287,8 @@ static void end_account(struct erasing *e, struct hm_read *read) {
     struct hm_str person = hm_str_of(e->person);
     hm_read_each(read, e->types, "account", "person", person, false, remove_found, e);
     hm_read_each(read, e->types, "session", "person", person, false, remove_found, e);
+    hm_read_each(read, e->types, "factor", "person", person, false, remove_found, e);
+    hm_read_each(read, e->types, "sign_in", "person", person, false, remove_found, e);
     hm_read_each(read, e->types, "invitation", "person", person, false, remove_found, e);
 }
 

@@ -84,6 +84,8 @@ struct hm_engine {
     struct watch *watch;
     struct errand *errands; // under way, each on a thread of its own
     unsigned exports;       // of them
+    struct past *past;      // attempts at signing in that are not written down yet
+    size_t past_count;
     int64_t next_sweep_us;
     unsigned unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
@@ -299,8 +301,8 @@ struct core_table {
     const struct core_method *rows;
     size_t count;
 };
-extern const struct core_table hm_methods_session, hm_methods_account, hm_methods_record, hm_methods_plugin,
-    hm_methods_admin, hm_methods_job, hm_methods_person;
+extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
+    hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -458,6 +460,55 @@ void hm_live_sweep(struct institution *inst, int64_t now_ms);
 void hm_live_notice(struct institution *inst, const char *account, const char *method, struct hm_str params);
 void hm_live_close(struct institution *inst);
 void hm_caller_attach(struct hm_caller *caller, struct live *live);
+
+// Ends the sessions of an account with this item; `keep` (a token's hash or NULL) goes on. The account's
+// record is put, with whatever else in `data` has changed, and with an epoch that outdates also a session of
+// a sign-in that is still under way. The caller has read `account` in `read`.
+void hm_live_end_all(struct commit_item *item, struct hm_read *read, struct hm_types *types,
+                     const struct hm_record *account, struct hm_json data, const char *keep);
+// Sessions of this account that have expired, and the one unused for longest when there are too many, go with
+// this item.
+void hm_live_tidy(struct commit_item *item, const char *account);
+int64_t hm_json_number(struct hm_json object, const char *name); // 0 when it has no such whole number
+
+// ---- the second factor --------------------------------------------------------------------------------
+// Record "factor", id = account: {"person","secret" (sealed, see auth.h),"step" (of the last code used),
+// "recovery" (hashes of those not used),"since"}.
+#define RECOVERY_CODES 10
+struct factor {
+    bool on;
+    char account[HM_ID_MAX + 1];
+    uint64_t version;
+    struct hm_buf data;
+    unsigned left; // recovery codes
+    bool recovery; // the code that was proved is one
+};
+void hm_factor_read(struct hm_read *read, const char *account, struct factor *out);
+void hm_factor_free(struct factor *f);
+// Proves a code (of the phone, or a recovery code); then data is what must be kept with the same commit, so
+// that no code is good twice. False: HM_UNAUTHENTICATED for a wrong code, else why it cannot be known.
+bool hm_factor_prove(struct institution *inst, struct factor *f, struct hm_str code, struct hm_error *err);
+void hm_factor_put(struct commit_item *item, const struct factor *f); // after hm_factor_prove
+void hm_factor_new(struct commit_item *item, struct institution *inst, const struct hm_session *session,
+                   const uint8_t secret[HM_TOTP_SECRET], int64_t step,
+                   char codes[RECOVERY_CODES][20]); // makes the codes
+// By the setting, an account of staff must have one, and this has none.
+bool hm_factor_missing(const struct hm_engine *engine, struct hm_read *read, const char *id,
+                       struct hm_json account);
+
+// ---- what was done with accounts ----------------------------------------------------------------------
+// Records "sign_in", for session.history: {"account","person","time","outcome","agent","network"}; outcomes
+// in, failed, code, password, totp_on, totp_off, totp_reset, out. address: NULL leaves the network out.
+void hm_history_put(struct commit_item *item, const char *account, const char *person, const char *outcome,
+                    const char *agent, const char *address);
+// For what is no commit of its own: written a moment later, so that the answer cannot tell that there is an
+// account; of one outcome no more than ten an hour.
+void hm_history_later(struct institution *inst, const char *account, const char *person, const char *outcome,
+                      const char *address);
+void hm_history_flush(struct hm_engine *engine);
+void hm_history_sweep(struct institution *inst, int64_t now_ms); // what is older than is kept
+bool hm_history_list(struct institution *inst, const char *account, struct hm_buf *out, struct hm_error *err);
+void hm_history_close(struct hm_engine *engine);
 
 // ---- jobs, reactions, plugins, watching ---------------------------------------------------------------
 void hm_job_start(struct call *call, const struct cat_method *method);

@@ -13,6 +13,7 @@
 #define SEEN_EVERY_MS (5 * 60 * 1000)
 #define UNUSED_MS (10 * 60 * 1000) // out of the table when no connection has it
 #define ROLES_MAX 32
+#define SESSIONS_MAX 200 // of one account; one more ends the one unused for longest
 
 struct group {
     UT_hash_handle hh;
@@ -129,7 +130,8 @@ static bool refresh(struct live *live, struct hm_read *read, struct hm_json acco
     struct hm_buf texts[ROLES_MAX] = {{0}};
     size_t role_count = 0;
     struct hm_json list, item;
-    if (hm_json_get(account, "roles", &list)) {
+    s->limited = hm_factor_missing(live->institution->engine, read, s->account, account);
+    if (!s->limited && hm_json_get(account, "roles", &list)) {
         struct hm_json_iter it = hm_json_iter(list);
         while (role_count < ROLES_MAX && hm_json_next(&it, NULL, &item)) {
             if (!hm_json_string(item, &texts[role_count])) continue;
@@ -140,10 +142,14 @@ static bool refresh(struct live *live, struct hm_read *read, struct hm_json acco
     hm_session_set_roles(s, roles, role_count);
     for (size_t i = 0; i < ROLES_MAX; i++)
         hm_buf_free(&texts[i]);
-    names_add(&n, "", HM_LIT("institution"));
-    names_add(&n, "account:", hm_str_of(s->account));
+    if (s->limited) {
+        names_add(&n, "", HM_LIT("public"));
+    } else {
+        names_add(&n, "", HM_LIT("institution"));
+        names_add(&n, "account:", hm_str_of(s->account));
+    }
     size_t own = n.count;
-    if (s->person[0]) {
+    if (s->person[0] && !s->limited) {
         names_add(&n, "person:", hm_str_of(s->person));
         own = n.count;
         hm_read_memberships(read, hm_str_of(s->person), add_membership, &n, NULL);
@@ -190,16 +196,10 @@ void hm_live_end(struct live *live, const char *reason) {
     struct hm_engine *engine = live->institution->engine;
     struct hm_session *session = hm_session_ref(live->session);
     session->ended = true;
+    session->revoked = strcmp(reason, "revoked") == 0;
     drop(live);
     if (engine->listener.ended) engine->listener.ended(engine->listener.arg, session, reason);
     hm_session_unref(session);
-}
-
-static int64_t number(struct hm_json data, const char *name) {
-    struct hm_json value;
-    int64_t out = 0;
-    if (hm_json_get(data, name, &value)) hm_json_int(value, &out);
-    return out;
 }
 
 static bool fill(struct live *live, struct hm_read *read, const char *hash, struct hm_error *err) {
@@ -214,13 +214,16 @@ static bool fill(struct live *live, struct hm_read *read, const char *hash, stru
     hm_json_get_text(data, "person", s->person, sizeof s->person);
     if (!hm_json_get_text(data, "locale", s->locale, sizeof s->locale))
         snprintf(s->locale, sizeof s->locale, "uz");
-    s->expires_ms = number(data, "expires");
-    s->idle_ms = number(data, "idle_ms");
-    s->seen_ms = live->saved_seen_ms = number(data, "seen");
+    s->expires_ms = hm_json_number(data, "expires");
+    s->idle_ms = hm_json_number(data, "idle_ms");
+    s->seen_ms = live->saved_seen_ms = hm_json_number(data, "seen");
     if (hm_session_expired(s, hm_now_ms()))
         return hm_fail(err, HM_UNAUTHENTICATED, "the session has expired");
     if (!hm_read_data(read, "account", hm_str_of(s->account), &record, &account) || !account_active(account))
         return hm_fail(err, HM_UNAUTHENTICATED, "the account is closed");
+    s->epoch = hm_json_number(data, "epoch");
+    if (s->epoch != hm_json_number(account, "epoch"))
+        return hm_fail(err, HM_UNAUTHENTICATED, "every session of the account was ended");
     hm_json_get_text(account, "login", s->login, sizeof s->login);
     snprintf(live->by, sizeof live->by, "%s%s",
              s->person[0] ? "" : "account:", s->person[0] ? s->person : s->account);
@@ -359,7 +362,75 @@ void hm_live_answer(struct live *live, const char *token, struct hm_buf *out) {
     hm_principals_json(s->principals, out);
     hm_json_member_str(out, "institution", hm_str_of(s->institution));
     hm_json_member_str(out, "locale", hm_str_of(s->locale));
+    if (s->limited) hm_json_member_str(out, "need", HM_LIT("totp"));
     hm_buf_char(out, '}');
+}
+
+// ---- ending all of an account's -----------------------------------------------------------------------
+
+struct ending {
+    struct commit_item *item;
+    const char *keep;
+    struct hm_str epoch; // JSON
+};
+
+static bool end_one(void *arg, const struct hm_record *record, struct hm_json data) {
+    struct ending *e = arg;
+    if (e->keep && hm_str_eq(record->id, hm_str_of(e->keep))) {
+        struct hm_buf text = {0};
+        hm_json_with(data, "epoch", e->epoch, &text);
+        hm_item_put(e->item, "session", record->id, record->version, hm_buf_view(&text), "");
+        hm_buf_free(&text);
+    } else {
+        hm_item_remove(e->item, "session", record->id, HM_ANY_VERSION);
+    }
+    return true;
+}
+
+void hm_live_end_all(struct commit_item *item, struct hm_read *read, struct hm_types *types,
+                     const struct hm_record *account, struct hm_json data, const char *keep) {
+    struct hm_buf epoch = {0}, text = {0};
+    hm_json_put_int(&epoch, hm_json_number(data, "epoch") + 1);
+    hm_json_with(data, "epoch", hm_buf_view(&epoch), &text);
+    hm_item_put(item, "account", account->id, account->version, hm_buf_view(&text), "");
+    struct ending e = {item, keep, hm_buf_view(&epoch)};
+    hm_read_each(read, types, "session", "account", account->id, false, end_one, &e);
+    hm_buf_free(&epoch);
+    hm_buf_free(&text);
+}
+
+struct tidying {
+    struct commit_item *item;
+    int64_t now_ms, oldest_ms;
+    size_t count;
+    char oldest[HM_ID_MAX + 1];
+};
+
+static bool tidy_one(void *arg, const struct hm_record *record, struct hm_json data) {
+    struct tidying *t = arg;
+    const struct hm_session as_kept = {.expires_ms = hm_json_number(data, "expires"),
+                                       .idle_ms = hm_json_number(data, "idle_ms"),
+                                       .seen_ms = hm_json_number(data, "seen")};
+    if (hm_session_expired(&as_kept, t->now_ms)) {
+        hm_item_remove(t->item, "session", record->id, HM_ANY_VERSION);
+        return true;
+    }
+    if (t->count++ == 0 || as_kept.seen_ms < t->oldest_ms) {
+        t->oldest_ms = as_kept.seen_ms;
+        snprintf(t->oldest, sizeof t->oldest, "%.*s", (int)record->id.len, record->id.ptr);
+    }
+    return true;
+}
+
+void hm_live_tidy(struct commit_item *item, const char *account) {
+    struct tidying t = {.item = item, .now_ms = hm_now_ms()};
+    struct hm_read *read = NULL;
+    if (!hm_read_begin(item->institution->store, &read, NULL)) return;
+    struct hm_types *types = hm_store_types(item->institution->store);
+    hm_read_each(read, types, "session", "account", hm_str_of(account), false, tidy_one, &t);
+    if (t.count >= SESSIONS_MAX) hm_item_remove(item, "session", hm_str_of(t.oldest), HM_ANY_VERSION);
+    hm_types_unref(types);
+    hm_read_end(read);
 }
 
 // ---- following what is committed ----------------------------------------------------------------------
@@ -418,7 +489,7 @@ static void members_changed(struct institution *inst, const struct hm_change *ch
 }
 
 static void one_change(struct institution *inst, const struct hm_change *change, struct stale_list *list) {
-    if (hm_str_eq(change->type, HM_LIT("account"))) {
+    if (hm_str_eq(change->type, HM_LIT("account")) || hm_str_eq(change->type, HM_LIT("factor"))) {
         struct group *group = group_find(inst, 'a', change->id);
         for (size_t i = 0; group && i < group->count; i++)
             mark(list, group->lives[i]);
@@ -433,6 +504,18 @@ static void one_change(struct institution *inst, const struct hm_change *change,
     }
 }
 
+// The account's epoch has moved on: does the session's with it?
+static bool outdated(struct live *live, struct hm_read *read, struct hm_json account) {
+    struct hm_session *s = live->session;
+    struct hm_record record;
+    struct hm_json data;
+    int64_t epoch = hm_json_number(account, "epoch");
+    if (epoch == s->epoch) return false;
+    if (hm_read_data(read, "session", hm_str_of(s->token_hash), &record, &data))
+        s->epoch = hm_json_number(data, "epoch");
+    return epoch != s->epoch;
+}
+
 static void renew(struct live *live, struct hm_read *read) {
     struct hm_engine *engine = live->institution->engine;
     struct hm_session *s = live->session;
@@ -443,7 +526,7 @@ static void renew(struct live *live, struct hm_read *read) {
     if (live->ended) {
         hm_live_end(live, live->reason ? live->reason : "revoked");
     } else if (!hm_read_data(read, "account", hm_str_of(s->account), &record, &account) ||
-               !account_active(account)) {
+               !account_active(account) || outdated(live, read, account)) {
         hm_live_end(live, "revoked");
     } else {
         refresh(live, read, account);
@@ -455,7 +538,8 @@ static void renew(struct live *live, struct hm_read *read) {
 void hm_live_notice(struct institution *inst, const char *account, const char *method, struct hm_str params) {
     struct group *group = group_find(inst, 'a', hm_str_of(account));
     for (size_t i = 0; group && i < group->count; i++)
-        hm_engine_notice(inst->engine, inst->id, HM_LIT(""), group->lives[i]->session, method, params);
+        if (!group->lives[i]->session->limited)
+            hm_engine_notice(inst->engine, inst->id, HM_LIT(""), group->lives[i]->session, method, params);
 }
 
 void hm_live_changes(struct institution *inst, const struct hm_change *changes, size_t count) {

@@ -82,6 +82,13 @@ void hm_json_with(struct hm_json object, const char *name, struct hm_str raw, st
     hm_buf_char(out, '}');
 }
 
+int64_t hm_json_number(struct hm_json object, const char *name) {
+    struct hm_json value;
+    int64_t out = 0;
+    if (hm_json_get(object, name, &value)) hm_json_int(value, &out);
+    return out;
+}
+
 void hm_item_ignored(struct commit_item *item) {
     (void)item;
 }

@@ -19,8 +19,8 @@
 #define EXPORTS_MAX 2u        // at once, in the whole server
 #define WHY "export"
 
-enum section { ACCOUNT, SESSIONS, INVITATIONS, READ_BY, RECORDS, WRITTEN, SECTIONS };
-static const char *const section_names[SECTIONS] = {"accounts", "sessions", "invitations",
+enum section { ACCOUNT, SESSIONS, SIGN_INS, INVITATIONS, READ_BY, RECORDS, WRITTEN, SECTIONS };
+static const char *const section_names[SECTIONS] = {"accounts", "sessions", "sign_ins", "invitations",
                                                     "read_by",  "records",  "written"};
 
 struct export {
@@ -149,6 +149,7 @@ static bool may_know(const struct export *x, struct hm_json entry) {
 static bool take_core(struct export *x, const struct hm_record *r) {
     static const char *const account[] = {"login_shown", "roles", "state", "created", NULL};
     static const char *const session[] = {"created", "expires", "seen", "agent", "locale", NULL};
+    static const char *const sign_in[] = {"time", "outcome", "agent", "network", NULL};
     static const char *const invitation[] = {"roles", "expires", "name", NULL};
     static const char *const audit[] = {"who", "type", "id", "field", "why", "time", NULL};
     struct hm_json data = {HM_JSON_OBJECT, r->data};
@@ -156,6 +157,8 @@ static bool take_core(struct export *x, const struct hm_record *r) {
         if (is_text(data, "person", x->person)) put_members(x, ACCOUNT, data, account);
     } else if (hm_str_eq(r->type, HM_LIT("session"))) {
         if (is_text(data, "person", x->person)) put_members(x, SESSIONS, data, session);
+    } else if (hm_str_eq(r->type, HM_LIT("sign_in"))) {
+        if (is_text(data, "person", x->person)) put_members(x, SIGN_INS, data, sign_in);
     } else if (hm_str_eq(r->type, HM_LIT("invitation"))) {
         if (is_text(data, "person", x->person)) put_members(x, INVITATIONS, data, invitation);
     } else if (hm_str_eq(r->type, HM_LIT("audit"))) {

@@ -1,7 +1,9 @@
-// Signing in and out: session.*. Loop thread; passwords are computed in the pool, whose callbacks come
-// back here. What always holds: a token is answered only after its session record is durable; an unknown
-// login and a wrong password give the same answer after the same work; tokens and codes are stored as
-// hashes only.
+// Signing in and out, and changing the password: session.login, accept, resume, logout, change_password. Loop
+// thread; passwords are computed in the pool, whose callbacks come back here. What always holds: a token is
+// made here for each sign-in, never taken from a client, and answered only after its session record is
+// durable; an unknown login and a wrong password give the same answer after the same work, and whether there
+// is a second factor is told only after the password was right; tokens and codes are stored as hashes only; a
+// session begun with a password that has been changed meanwhile is none (the account's epoch, see live.c).
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/text.h"
@@ -18,12 +20,18 @@
 struct newcomer { // an account that gets a session
     char account[HM_ID_MAX + 1], person[HM_ID_MAX + 1];
     struct hm_buf roles; // JSON array
+    int64_t epoch;       // of the account, as it was when who comes was checked
 };
 
-static void agent_of(const struct call *call, struct hm_buf *out) {
-    char agent[129];
-    hm_json_put_str(out, hm_str_of(hm_arg_text(call, "agent", agent, sizeof agent) ? agent : ""));
-}
+struct login;
+struct entry { // a session that is being committed
+    char token[HM_TOKEN_MAX];
+    struct login *login; // NULL: by invitation
+};
+
+static void login_free(struct login *l);
+static bool login_again(struct login *l);
+static bool used_recovery(const struct login *l, unsigned *left);
 
 static void locale_of(const struct call *call, char out[9]) {
     static const char *const known[] = {"uz", "uz-Cyrl", "ru", "en"};
@@ -39,9 +47,10 @@ static void put_session(struct commit_item *item, struct call *call, const struc
     const struct hm_settings *s = &call->engine->settings;
     int64_t now = item->commit.now_ms;
     struct hm_buf data = {0};
-    char hash[65], locale[9];
+    char hash[65], locale[9], agent[129];
     hm_secret_hash(hm_str_of(token), hash);
     locale_of(call, locale);
+    hm_arg_text(call, "agent", agent, sizeof agent);
     hm_buf_char(&data, '{');
     hm_json_member_str(&data, "person", hm_str_of(who->person));
     hm_json_member_str(&data, "account", hm_str_of(who->account));
@@ -50,43 +59,59 @@ static void put_session(struct commit_item *item, struct call *call, const struc
     hm_json_member_int(&data, "seen", now);
     hm_json_member_int(&data, "expires", now + (int64_t)s->session_days * 86400000);
     hm_json_member_int(&data, "idle_ms", (int64_t)s->session_idle_hours * 3600000);
+    hm_json_member_int(&data, "epoch", who->epoch);
     hm_json_member_str(&data, "locale", hm_str_of(locale));
-    hm_json_key(&data, "agent");
-    agent_of(call, &data);
+    hm_json_member_str(&data, "agent", hm_str_of(agent));
     hm_buf_char(&data, '}');
+    hm_live_tidy(item, who->account);
     hm_item_put(item, "session", hm_str_of(hash), 0, hm_buf_view(&data), "");
+    hm_history_put(item, who->account, who->person, "in", agent, call->caller->address);
     hm_buf_free(&data);
 }
 
-static void signed_in(struct call *call, struct live *live, const char *token) {
+static void signed_in(struct call *call, struct live *live, const char *token, const struct entry *entry) {
     struct hm_buf result = {0};
+    unsigned left;
     hm_live_answer(live, token, &result);
+    if (entry && used_recovery(entry->login, &left)) {
+        result.len--; // the closing brace
+        hm_json_member_int(&result, "recovery_left", left);
+        hm_buf_char(&result, '}');
+    }
     if (call->caller->persistent) hm_caller_attach(call->caller, live);
     hm_call_ok(call, hm_buf_view(&result));
+    if (result.data) sodium_memzero(result.data, result.len);
     hm_buf_free(&result);
 }
 
 static void session_committed(struct commit_item *item) {
     struct call *call = item->call;
-    char *token = item->arg;
+    struct entry *entry = item->arg;
+    struct login *login = entry->login;
     struct live *live;
     struct hm_error err = {0};
-    if (!item->ok || item->commit.code != HM_OK)
+    bool again = item->ok && item->commit.code == HM_CONFLICT && login && login_again(login);
+    if (again)
+        login = NULL; // it goes on
+    else if (!item->ok || item->commit.code != HM_OK)
         hm_call_fail_item(call, item);
-    else if (!hm_live_find(call->engine, hm_str_of(token), &live, &err))
+    else if (!hm_live_find(call->engine, hm_str_of(entry->token), &live, &err))
         hm_call_fail_error(call, &err);
     else
-        signed_in(call, live, token);
-    sodium_memzero(token, strlen(token));
+        signed_in(call, live, entry->token, entry);
+    sodium_memzero(entry->token, sizeof entry->token);
+    login_free(login);
 }
 
-static void commit_session(struct commit_item *item, struct call *call, struct institution *inst,
-                           const struct newcomer *who) {
-    char *token = hm_item_own(item, hm_alloc(HM_TOKEN_MAX));
-    hm_token_new(inst->id, token);
-    put_session(item, call, who, token);
+// login: owned by the item from here on, or NULL.
+static void commit_session(struct commit_item *item, struct call *call, const struct newcomer *who,
+                           struct login *login) {
+    struct entry *entry = hm_item_own(item, hm_alloc(sizeof *entry));
+    entry->login = login;
+    hm_token_new(item->institution->id, entry->token);
+    put_session(item, call, who, entry->token);
     item->call = call;
-    item->arg = token;
+    item->arg = entry;
     hm_item_submit(item, session_committed);
 }
 
@@ -97,12 +122,18 @@ struct login {
     struct institution *institution; // NULL: there is none of that name
     char login[LOGIN_MAX];           // folded
     char hash[HM_HASH_MAX];
+    char code[LOGIN_MAX]; // of the second factor, as typed
     bool found, active, demo;
+    unsigned tries;
+    struct factor factor;
     struct newcomer who;
 };
 
 static void login_free(struct login *l) {
+    if (!l) return;
     sodium_memzero(l->hash, sizeof l->hash);
+    sodium_memzero(l->code, sizeof l->code);
+    hm_factor_free(&l->factor);
     hm_buf_free(&l->who.roles);
     free(l);
 }
@@ -130,6 +161,7 @@ static void take_account(struct login *l, const struct hm_record *record, struct
     l->demo = truth(data, "demo");
     snprintf(l->who.account, sizeof l->who.account, "%.*s", (int)record->id.len, record->id.ptr);
     hm_json_get_text(data, "person", l->who.person, sizeof l->who.person);
+    l->who.epoch = hm_json_number(data, "epoch");
     hm_buf_str(&l->who.roles, hm_json_get(data, "roles", &roles) ? roles.raw : HM_LIT("[]"));
 }
 
@@ -147,24 +179,90 @@ static bool find_account(struct login *l, struct hm_error *err) {
     return true;
 }
 
+static void login_accepted(struct login *l) {
+    struct call *call = l->call;
+    const char *by = l->who.person[0] ? l->who.person : l->who.account;
+    struct commit_item *item = hm_item_new(l->institution, by, call->method);
+    hm_rates_succeeded(call->engine->rates, l->institution->id, l->login, call->caller->address);
+    if (l->factor.on) hm_factor_put(item, &l->factor);
+    commit_session(item, call, &l->who, l);
+}
+
+static void need_code(struct call *call, const char *message) {
+    hm_call_done(call, HM_UNAUTHENTICATED, HM_LIT(""), hm_str_of(message), HM_LIT("{\"need\":\"code\"}"));
+}
+
+static void wrong_code(struct login *l, const struct hm_error *err) {
+    struct hm_rates *rates = l->call->engine->rates;
+    hm_rates_failed(rates, l->institution->id, l->login, l->call->caller->address);
+    hm_rates_failed_code(rates, l->institution->id, l->login);
+    hm_history_later(l->institution, l->who.account, l->who.person, "code", l->call->caller->address);
+    need_code(l->call, err->message);
+}
+
+// The password was right. Takes l.
+static void login_second(struct login *l) {
+    struct call *call = l->call;
+    struct hm_read *read = NULL;
+    struct hm_error err = {0};
+    unsigned wait;
+    hm_factor_free(&l->factor);
+    if (!hm_read_begin(l->institution->store, &read, &err)) {
+        hm_call_fail_error(call, &err);
+        login_free(l);
+        return;
+    }
+    hm_factor_read(read, l->who.account, &l->factor);
+    hm_read_end(read);
+    if (!l->factor.on) {
+        login_accepted(l);
+        return;
+    }
+    if (!l->code[0])
+        need_code(call, "the code of the second factor is needed");
+    else if ((wait = hm_rates_check_code(call->engine->rates, l->institution->id, l->login)))
+        hm_call_wait(call, wait);
+    else if (hm_factor_prove(l->institution, &l->factor, hm_str_of(l->code), &err)) {
+        login_accepted(l);
+        return;
+    } else if (err.code == HM_UNAUTHENTICATED)
+        wrong_code(l, &err);
+    else
+        hm_call_fail_error(call, &err);
+    login_free(l);
+}
+
+// Somebody was faster with the same second factor: is the code still good? False: it is tried no more.
+static bool login_again(struct login *l) {
+    if (!l->factor.on || ++l->tries > 3) return false;
+    login_second(l);
+    return true;
+}
+
+static bool used_recovery(const struct login *l, unsigned *left) {
+    if (!l || !l->factor.recovery) return false;
+    *left = l->factor.left;
+    return true;
+}
+
 static void login_verified(void *arg, bool ok, const char *hash) {
     struct login *l = arg;
     struct call *call = l->call;
     struct hm_engine *engine = call->engine;
-    const char *place = l->institution ? l->institution->id : "";
     (void)hash;
     if (engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
     } else if (!ok || !l->active) {
-        hm_rates_failed(engine->rates, place, l->login, call->caller->address);
+        hm_rates_failed(engine->rates, l->institution ? l->institution->id : "", l->login,
+                        call->caller->address);
+        if (l->found)
+            hm_history_later(l->institution, l->who.account, l->who.person, "failed", call->caller->address);
         hm_call_fail(call, HM_UNAUTHENTICATED, "the login or the password is wrong");
     } else if (l->demo && !call->local && !engine->settings.demo_from_anywhere) {
         hm_call_reason(call, HM_FORBIDDEN, "need", "demo accounts sign in from the server's own machine");
     } else {
-        hm_rates_succeeded(engine->rates, place, l->login, call->caller->address);
-        struct commit_item *item =
-            hm_item_new(l->institution, l->who.person[0] ? l->who.person : l->who.account, call->method);
-        commit_session(item, call, l->institution, &l->who);
+        login_second(l);
+        return;
     }
     login_free(l);
 }
@@ -178,6 +276,7 @@ static void session_login(struct call *call) {
     hm_arg_text(call, "institution", institution, sizeof institution);
     hm_arg_buf(call, "login", &login);
     hm_arg_buf(call, "password", &password);
+    hm_arg_text(call, "code", l->code, sizeof l->code);
     l->institution = hm_inst_find(call->engine, institution);
     bool folded = fold_login(hm_buf_view(&login), l->login);
     unsigned wait = hm_rates_check(call->engine->rates, l->institution ? l->institution->id : "", l->login,
@@ -242,7 +341,7 @@ static void accept_hashed(void *arg, bool ok, const char *hash) {
             hm_item_new(a->institution, a->who.person[0] ? a->who.person : a->who.account, call->method);
         hm_item_remove(item, "invitation", hm_str_of(a->code_hash), a->version);
         put_account(item, &a->who, a->login, hm_buf_view(&a->shown), hash);
-        commit_session(item, call, a->institution, &a->who);
+        commit_session(item, call, &a->who, NULL);
     }
     acceptance_free(a);
 }
@@ -321,7 +420,7 @@ static void session_accept(struct call *call) {
     hm_buf_free(&password);
 }
 
-// ---- resume, logout, list, revoke ---------------------------------------------------------------------
+// ---- resume, logout -----------------------------------------------------------------------------------
 
 static void session_resume(struct call *call) {
     struct hm_buf token = {0};
@@ -329,7 +428,7 @@ static void session_resume(struct call *call) {
     struct hm_error err = {0};
     hm_arg_buf(call, "token", &token);
     if (hm_live_find(call->engine, hm_buf_view(&token), &live, &err))
-        signed_in(call, live, token.data);
+        signed_in(call, live, token.data, NULL);
     else
         hm_call_fail_error(call, &err);
     if (token.data) sodium_memzero(token.data, token.len);
@@ -370,123 +469,79 @@ static void session_logout(struct call *call) {
     hm_item_submit(item, logout_committed);
 }
 
-struct listing {
-    struct hm_buf *out;
-    const char *current;
-    struct commit_item *remove; // instead of listing: removes all but the current one
-};
-
-static bool list_one(void *arg, const struct hm_record *record, struct hm_json data) {
-    static const char *const shown[] = {"created", "seen", "expires", "agent"};
-    struct listing *l = arg;
-    struct hm_json value;
-    bool current = hm_str_eq(record->id, hm_str_of(l->current));
-    if (l->remove) {
-        if (!current) hm_item_remove(l->remove, "session", record->id, HM_ANY_VERSION);
-        return l->remove->intent_count < 1000;
-    }
-    if (l->out->data[l->out->len - 1] != '[') hm_buf_char(l->out, ',');
-    hm_buf_char(l->out, '{');
-    hm_json_member_str(l->out, "id", record->id);
-    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
-        if (hm_json_get(data, shown[i], &value)) hm_json_member_raw(l->out, shown[i], value.raw);
-    hm_json_member_raw(l->out, "current", current ? HM_LIT("true") : HM_LIT("false"));
-    hm_buf_char(l->out, '}');
-    return true;
-}
-
-static bool each_session(struct call *call, struct listing *l, struct hm_error *err) {
-    struct hm_read *read = NULL;
-    if (!hm_read_begin(call->institution->store, &read, err)) return false;
-    struct hm_types *types = hm_store_types(call->institution->store);
-    hm_read_each(read, types, "session", "account", hm_str_of(call->session->account), false, list_one, l);
-    hm_types_unref(types);
-    hm_read_end(read);
-    return true;
-}
-
-static void session_list(struct call *call) {
-    struct hm_buf out = {0};
-    struct hm_error err = {0};
-    if (!call->session) {
-        hm_call_fail(call, HM_UNAUTHENTICATED, "");
-        return;
-    }
-    hm_buf_text(&out, "{\"items\":[");
-    if (each_session(call, &(struct listing){.out = &out, .current = call->session->token_hash}, &err)) {
-        hm_buf_text(&out, "]}");
-        hm_call_ok(call, hm_buf_view(&out));
-    } else {
-        hm_call_fail_error(call, &err);
-    }
-    hm_buf_free(&out);
-}
-
-static void session_revoke(struct call *call) {
-    char id[129], account[HM_ID_MAX + 1] = "";
-    struct hm_read *read = NULL;
-    struct hm_record record;
-    struct hm_json data;
-    struct hm_error err = {0};
-    hm_arg_text(call, "id", id, sizeof id);
-    if (!hm_read_begin(call->institution->store, &read, &err)) {
-        hm_call_fail_error(call, &err);
-        return;
-    }
-    if (hm_read_data(read, "session", hm_str_of(id), &record, &data))
-        hm_json_get_text(data, "account", account, sizeof account);
-    hm_read_end(read);
-    bool own = call->session && strcmp(account, call->session->account) == 0;
-    if (!account[0] || (!own && !call->admin)) {
-        hm_call_fail(call, HM_NOT_FOUND, "");
-        return;
-    }
-    struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
-    hm_item_remove(item, "session", hm_str_of(id), HM_ANY_VERSION);
-    hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
-}
-
 // ---- session.change_password --------------------------------------------------------------------------
 
 struct change {
     struct call *call;
-    struct hm_buf fresh; // the new password
-    struct hm_buf data;  // of the account, as it was read
-    uint64_t version;
-    char hash[HM_HASH_MAX];
+    struct hm_buf fresh;                             // the new password
+    char hash[HM_HASH_MAX], fresh_hash[HM_HASH_MAX]; // of the old one, which is checked, and of the new
 };
 
 static void change_free(struct change *c) {
     if (c->fresh.data) sodium_memzero(c->fresh.data, c->fresh.len);
     sodium_memzero(c->hash, sizeof c->hash);
+    sodium_memzero(c->fresh_hash, sizeof c->fresh_hash);
     hm_buf_free(&c->fresh);
-    hm_buf_free(&c->data);
     free(c);
+}
+
+static bool change_commit(struct change *c, struct hm_error *err);
+
+static void change_committed(struct commit_item *item) {
+    struct change *c = item->arg;
+    struct hm_error err = {0};
+    bool conflict = item->ok && item->commit.code == HM_CONFLICT;
+    if (conflict && ++c->call->conflicts <= 3 && change_commit(c, &err)) return;
+    if (err.code)
+        hm_call_fail_error(c->call, &err);
+    else
+        hm_call_committed(item);
+    change_free(c);
+}
+
+// The account as it is now, with the new hash; unless somebody has changed the password meanwhile.
+static bool change_commit(struct change *c, struct hm_error *err) {
+    struct call *call = c->call;
+    struct hm_buf quoted = {0}, data = {0};
+    struct hm_read *read = NULL;
+    struct hm_record account;
+    struct hm_json old;
+    char hash[HM_HASH_MAX] = "";
+    if (!hm_read_begin(call->institution->store, &read, err)) return false;
+    struct hm_types *types = hm_store_types(call->institution->store);
+    bool ok = hm_read_data(read, "account", hm_str_of(call->session->account), &account, &old) &&
+              hm_json_get_text(old, "hash", hash, sizeof hash) && strcmp(hash, c->hash) == 0;
+    if (ok) {
+        struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+        hm_json_put_str(&quoted, hm_str_of(c->fresh_hash));
+        hm_json_with(old, "hash", hm_buf_view(&quoted), &data);
+        hm_live_end_all(item, read, types, &account, (struct hm_json){HM_JSON_OBJECT, hm_buf_view(&data)},
+                        call->session->token_hash);
+        hm_history_put(item, call->session->account, call->session->person, "password", NULL,
+                       call->caller->address);
+        item->arg = c;
+        hm_item_finish_call(item, call, HM_LIT("{}"), change_committed);
+    } else {
+        hm_fail(err, HM_CONFLICT, "the password has been changed meanwhile");
+    }
+    sodium_memzero(hash, sizeof hash);
+    hm_types_unref(types);
+    hm_read_end(read);
+    hm_buf_free(&quoted);
+    hm_buf_free(&data);
+    return ok;
 }
 
 static void change_hashed(void *arg, bool ok, const char *hash) {
     struct change *c = arg;
-    struct call *call = c->call;
-    struct hm_buf quoted = {0}, data = {0};
     struct hm_error err = {0};
     if (!ok) {
-        hm_call_fail(call, HM_UNAVAILABLE, "the password could not be stored now");
+        hm_call_fail(c->call, HM_UNAVAILABLE, "the password could not be stored now");
     } else {
-        struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
-        struct listing others = {.current = call->session->token_hash, .remove = item};
-        hm_json_put_str(&quoted, hm_str_of(hash));
-        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted),
-                     &data);
-        hm_item_put(item, "account", hm_str_of(call->session->account), c->version, hm_buf_view(&data), "");
-        if (each_session(call, &others, &err)) {
-            hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
-        } else {
-            hm_item_free(item);
-            hm_call_fail_error(call, &err);
-        }
+        snprintf(c->fresh_hash, sizeof c->fresh_hash, "%s", hash);
+        if (change_commit(c, &err)) return;
+        hm_call_fail_error(c->call, &err);
     }
-    hm_buf_free(&quoted);
-    hm_buf_free(&data);
     change_free(c);
 }
 
@@ -515,11 +570,7 @@ static bool read_own_account(struct call *call, struct change *c, struct hm_erro
     struct hm_json data;
     if (!hm_read_begin(call->institution->store, &read, err)) return false;
     bool ok = hm_read_data(read, "account", hm_str_of(call->session->account), &record, &data);
-    if (ok) {
-        hm_buf_str(&c->data, record.data);
-        c->version = record.version;
-        ok = hm_json_get_text(data, "hash", c->hash, sizeof c->hash);
-    }
+    if (ok) ok = hm_json_get_text(data, "hash", c->hash, sizeof c->hash);
     hm_read_end(read);
     return ok || hm_fail(err, HM_NOT_FOUND, "the account has no password");
 }
@@ -553,17 +604,18 @@ static void session_change_password(struct call *call) {
 }
 
 static const struct core_method rows[] = {
-    {"session.login", ACCESS_PUBLIC, "institution:text! login:text! password:long! locale:text agent:text",
-     "Signs in with login and password.", session_login},
+    {"session.login", ACCESS_PUBLIC,
+     "institution:text! login:text! password:long! code:text locale:text agent:text",
+     "Signs in with login and password; `code`: of the phone, or a recovery code, when the account has a "
+     "second "
+     "factor (else -32001 with need: code).",
+     session_login},
     {"session.resume", ACCESS_PUBLIC, "token:long!",
      "Signs a connection in with a token from an earlier sign-in.", session_resume},
     {"session.accept", ACCESS_PUBLIC,
      "institution:text! code:text! login:text! password:long! locale:text agent:text",
      "Accepts an invitation: makes the account and signs in.", session_accept},
     {"session.logout", ACCESS_SIGNED_IN, "", "Ends this session.", session_logout},
-    {"session.list", ACCESS_SIGNED_IN, "", "The sessions of the own account.", session_list},
-    {"session.revoke", ACCESS_SIGNED_IN, "id:text!", "Ends another session of the own account.",
-     session_revoke},
     {"session.change_password", ACCESS_SIGNED_IN, "old:long! new:long!",
      "Changes the own password and ends every other session.", session_change_password},
 };

@@ -87,6 +87,14 @@ for (const scheme of ['light', 'dark'])
           await check(one, 'coordinator/import', found);
         }
         if (login === 'mentee') {
+          await page.getByText('Sign-in history').click();
+          await page.locator('.history li').first().waitFor();
+          await check(one, 'mentee/history', found);
+          await page.getByRole('button', { name: 'Set it up' }).click();
+          await page.getByRole('img', { name: /QR code/ }).waitFor();
+          await check(one, 'mentee/two-step', found);
+          await page.keyboard.press('Escape');
+          await page.getByRole('dialog').waitFor({ state: 'detached' });
           await demo.go(one, 'pair');
           await page.getByRole('button', { name: 'Propose a time' }).click();
           await page.locator('.slot').first().waitFor();

@@ -36,6 +36,11 @@ try {
       await demo.go(coordinator, 'people');
       await coordinator.page.getByRole('button', { name: 'Import a roster' }).click();
       await take(coordinator, 'import-dialog', false);
+      await demo.go(coordinator, 'me');
+      await coordinator.page.getByRole('button', { name: 'Set it up' }).click();
+      await coordinator.page.getByRole('img', { name: /QR code/ }).waitFor();
+      await take(coordinator, 'two-step-dialog', false);
+      await coordinator.page.keyboard.press('Escape');
       for (const login of ['mentor', 'mentee']) {
         const one = await demo.person(login, { size, scheme });
         for (const screen of ['today', 'pair', 'questionnaire', 'questionnaire/adaptation', 'me']) {

@@ -26,3 +26,12 @@ world.test('a sign-in that is not used ends after its idle time, one that is use
   await refused(client.call('session.resume', { token: client.token }), -32001);
   client.close();
 });
+
+world.test('an open feed ends with its sign-in, though nobody calls anything', async () => {
+  const client = await world.place.client('someone');
+  await client.open_feed();
+  await advance(2 * hour + 1);
+  const { params } = await client.wait_for('session.ended', (m) => m.method === 'session.ended');
+  assert.equal(params.reason, 'expired');
+  client.close();
+});

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { password, refused, serve_for } from './harness.mjs';
+import { probe } from './probe.mjs';
 
 const world = serve_for(test, {}, async (server) => {
   const place = await server.institution('home');
   await server.institution('other');
+  await place.deploy('service', 'probe', probe);
   await place.account('dilnoza', ['student']);
   await place.account('admin', ['administrator']);
   return { place };
@@ -101,6 +103,47 @@ world.test('somebody may end their other sign-ins', async () => {
   assert.ok(await phone.call('session.list'));
   phone.close();
   laptop.close();
+});
+
+world.test('a revoked sign-in hears so on its open feed, which gives nothing from then on', async () => {
+  const phone = await world.place.client('dilnoza');
+  const stolen = await world.place.client('dilnoza');
+  await stolen.open_feed();
+  await phone.open_feed();
+  await phone.call('probe.put', { text: 'before' });
+  await stolen.event('what is for all', (e) => e.record?.data.text === 'before');
+  // Calls are under way when it ends: each is answered, none twice, and those that come later are refused.
+  const calls = Array.from({ length: 50 }, () => stolen.call('session.list').then(() => 'answered', (error) => error.code));
+  await phone.call('session.revoke_others');
+  const { params } = await stolen.wait_for('session.ended', (m) => m.method === 'session.ended');
+  assert.equal(params.reason, 'revoked');
+  for (const outcome of await Promise.all(calls)) assert.ok(outcome === 'answered' || outcome === -32001, `${outcome}`);
+  assert.equal(stolen.notices.filter((m) => m.method === 'session.ended').length, 1);
+  await phone.call('probe.put', { text: 'after' });
+  await phone.event('what is for all', (e) => e.record?.data.text === 'after');
+  await refused(stolen.call('session.list'), -32001); // whatever was sent to it before is there now
+  await refused(stolen.call('feed.open'), -32001);
+  await refused(stolen.call('session.resume', { token: stolen.token }), -32001);
+  assert.ok(!stolen.feed.some((e) => e.record?.data.text === 'after'));
+  assert.ok((await phone.call('session.list')).items.every((s) => !/^[0-9a-f]{64}$/.test(s.id)), 'the hash of a token is told to nobody');
+  phone.close();
+  stolen.close();
+});
+
+world.test('a changed password ends the other sign-ins, and the old one opens nothing', async () => {
+  await world.place.account('changer', ['student']);
+  const here = await world.place.client('changer');
+  const there = await world.place.client('changer');
+  await here.call('session.change_password', { old: password, new: 'quite another password' });
+  await there.wait_for('session.ended', (m) => m.method === 'session.ended');
+  await refused(there.call('session.resume', { token: there.token }), -32001);
+  await refused(there.login('home', 'changer'), -32001);
+  assert.ok(await here.call('session.list'));
+  await there.login('home', 'changer', 'quite another password');
+  const outcomes = (await here.call('session.history')).items.map((e) => e.outcome);
+  assert.deepEqual(outcomes.filter((o) => o !== 'failed'), ['in', 'password', 'in', 'in']);
+  here.close();
+  there.close();
 });
 
 world.test('guessing is slowed for the address that guesses, with the seconds to wait', async () => {

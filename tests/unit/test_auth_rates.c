@@ -82,8 +82,24 @@ static void memory_is_bounded_and_the_oldest_key_gives_way(void **state) {
     hm_rates_free(r);
 }
 
+static void codes_are_limited_by_account_alone(void **state) {
+    (void)state;
+    struct hm_rates *r = hm_rates_new(100);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(hm_rates_check_code(r, "i", "ann"), 0);
+        hm_rates_failed_code(r, "i", "ann");
+    }
+    hm_rates_succeeded(r, "i", "ann", "1.1.1.1"); // somebody else's success gives no new guesses
+    assert_true(hm_rates_check_code(r, "i", "ann") > 200);
+    assert_int_equal(hm_rates_check_code(r, "i", "bob"), 0);
+    assert_int_equal(hm_rates_check_code(r, "j", "ann"), 0);
+    assert_int_equal(hm_rates_check(r, "i", "ann", "1.1.1.1"), 0); // without a code all is as before
+    hm_rates_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(codes_are_limited_by_account_alone),
         cmocka_unit_test(nobody_waits_before_failing),
         cmocka_unit_test(an_address_that_guesses_one_account_is_stopped),
         cmocka_unit_test(an_address_that_guesses_many_accounts_is_stopped),

@@ -122,11 +122,14 @@ static void logging_out_ends_the_session_everywhere(void **state) {
 
 static void a_session_can_be_revoked_by_its_owner_and_not_by_others(void **state) {
     struct house *h = *state;
-    char params[256];
+    char params[256], name[HM_SESSION_NAME];
     account(h, "ann", "p1", "[]");
-    account(h, "bob", "p2", "[]");
+    account(h, "bob", "p2", "[\"administrator\"]");
     struct hm_caller *a = sign_in(h, "ann"), *b = sign_in(h, "ann"), *bob = sign_in(h, "bob");
     snprintf(params, sizeof params, "{\"id\":\"%s\"}", b->session->token_hash);
+    assert_int_equal(ask(h, a, "session.revoke", params), HM_NOT_FOUND);
+    hm_session_name(b->session->token_hash, name);
+    snprintf(params, sizeof params, "{\"id\":\"%s\"}", name);
     assert_int_equal(ask(h, bob, "session.revoke", params), HM_NOT_FOUND);
     assert_ok(ask(h, a, "session.revoke", params));
     spin(h, NULL, 0.05);

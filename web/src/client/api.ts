@@ -31,6 +31,28 @@ export interface SignedIn {
   principals: string[];
   institution: string;
   locale?: Language;
+  /** A second factor must be set up before anything else. */
+  need?: 'totp';
+  /** How many recovery codes are left, when one of them was used. */
+  recovery_left?: number;
+}
+export interface SessionRow {
+  id: string;
+  created: number;
+  seen: number;
+  expires: number;
+  agent?: string;
+  current: boolean;
+}
+export interface SessionList {
+  items: SessionRow[];
+  totp: { on: boolean; since?: number; recovery_left?: number };
+}
+export interface PastSignIn {
+  time: number;
+  outcome: 'in' | 'failed' | 'code' | 'password' | 'totp_on' | 'totp_off' | 'totp_reset' | 'out';
+  agent?: string;
+  network?: string;
 }
 export interface FeedEvent {
   seq: number;

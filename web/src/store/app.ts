@@ -121,6 +121,7 @@ async function opened(): Promise<void> {
 
 async function settle(): Promise<void> {
   const who = session.peek()!;
+  if (who.need) return; // nothing else is answered before
   await open_feed();
   zone.value = ((await link.direct('server.info')) as { zone_minutes?: number }).zone_minutes ?? zone.value;
   await outbox.open(`${who.institution}/${who.person ?? who.login ?? ''}`);
@@ -180,8 +181,14 @@ export function words_of(entry: Waiting): string {
   return words(new RpcError(entry.error?.code ?? 0, entry.error?.message ?? '', entry.error?.data));
 }
 
-export function call<T>(method: string, params: object = {}): Promise<T> {
-  return link.call(method, params) as Promise<T>;
+export async function call<T>(method: string, params: object = {}): Promise<T> {
+  try {
+    return (await link.call(method, params)) as T;
+  } catch (error) {
+    // It became necessary while one was signed in.
+    if (error instanceof RpcError && error.data?.need === 'totp' && session.peek()) session.value = { ...session.peek()!, need: 'totp' };
+    throw error;
+  }
 }
 /** A write that survives being offline: done now, or when the network is back. A refusal is shown beside it. */
 export function send(method: string, params: Record<string, unknown>): void {
@@ -206,11 +213,28 @@ async function signed_in(result: SignedIn): Promise<void> {
   position = null;
   await settle();
 }
-export async function sign_in(institution: string, login: string, password: string): Promise<void> {
-  await signed_in(await call<SignedIn>('session.login', { institution, login, password }));
+/** What is kept of the device, so that one knows one's own sign-ins again: "Firefox, Android" and no more. */
+export function agent(text = navigator.userAgent): string {
+  const browsers: [RegExp, string][] = [[/Edg/, 'Edge'], [/OPR|Opera/, 'Opera'], [/YaBrowser/, 'Yandex'], [/SamsungBrowser/, 'Samsung'], [/Firefox|FxiOS/, 'Firefox'], [/Chrome|CriOS/, 'Chrome'], [/Safari/, 'Safari']];
+  const systems: [RegExp, string][] = [[/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/Windows/, 'Windows'], [/Mac OS/, 'macOS'], [/CrOS/, 'ChromeOS'], [/Linux/, 'Linux']];
+  const first = (list: [RegExp, string][]): string | undefined => list.find(([pattern]) => pattern.test(text))?.[1];
+  return [first(browsers), first(systems)].filter(Boolean).join(', ');
+}
+/** code: of the second factor, when there is one (RpcError with need: "code" asks for it). */
+export async function sign_in(institution: string, login: string, password: string, code?: string): Promise<void> {
+  const result = await call<SignedIn>('session.login', { institution, login, password, agent: agent(), ...(code ? { code } : {}) });
+  await signed_in(result);
+  if (result.recovery_left !== undefined) toast.value = { text: t('recovery-used', { count: result.recovery_left }) };
 }
 export async function accept(institution: string, code: string, login: string, password: string): Promise<void> {
-  await signed_in(await call<SignedIn>('session.accept', { institution, code, login, password }));
+  await signed_in(await call<SignedIn>('session.accept', { institution, code, login, password, agent: agent() }));
+}
+/** After a second factor was set up: what one may do is another. */
+export async function look_again(): Promise<void> {
+  const token = session.peek()!.token;
+  session.value = { ...(await call<SignedIn>('session.resume', { token })), token };
+  position = null;
+  await settle();
 }
 export async function sign_out(): Promise<void> {
   await call('session.logout').catch(() => undefined);

@@ -3,7 +3,7 @@ import { useEffect } from 'preact/hooks';
 import { connection, is_staff, roles, session, toast, waiting } from '../store/app';
 import { route, to } from '../store/route';
 import { t } from '../store/texts';
-import { Icon, Skeleton } from './kit';
+import { Icon, Later, Skeleton } from './kit';
 import { Changes } from './screens/changes';
 import { Match } from './screens/match';
 import { Me } from './screens/me';
@@ -83,7 +83,7 @@ function Toast() {
 export function App() {
   const here = screens[route.value[0] ?? ''] ? route.value[0]! : 'today';
   const known = session.value !== undefined;
-  const signed = !!session.value;
+  const signed = !!session.value && !session.value.need;
   useEffect(() => {
     document.title = signed ? `${t(`nav-${here}`)} · Hamroh` : 'Hamroh';
   }, [here, signed, t('nav-today')]);
@@ -96,7 +96,7 @@ export function App() {
       {signed && <Navigation here={here} />}
       <main id="main" tabIndex={-1} class={signed ? `screen-${here}` : 'alone'}>
         <Connection />
-        {!known ? <Skeleton rows={4} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
+        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => import('./account').then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
       </main>
       <Toast />
     </>

@@ -153,3 +153,13 @@ export function Face({ name }: { name: string }) {
     </span>
   );
 }
+
+/** Part of the page whose code is loaded when it is first shown. */
+export function Later({ load }: { load: () => Promise<() => preact.JSX.Element> }) {
+  const part = useLoad(() => load().then((component) => ({ component })), []);
+  return (
+    <Loaded of={part} rows={2}>
+      {({ component: Part }) => <Part />}
+    </Loaded>
+  );
+}

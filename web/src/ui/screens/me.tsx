@@ -1,9 +1,9 @@
 // What one says about oneself: free hours, places for mentees, language; and one's sign-ins.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Person } from '../../client/api';
-import { attempt, call, connection, keep_records, session, sign_out, toast, words } from '../../store/app';
-import { date, t, time, weekday } from '../../store/texts';
-import { Act, Loaded, Title, useLoad } from '../kit';
+import { attempt, call, connection, keep_records, sign_out, toast } from '../../store/app';
+import { t, weekday } from '../../store/texts';
+import { Act, Later, Loaded, Title, useLoad } from '../kit';
 import { Languages } from '../languages';
 
 const FIRST = 8; // hours of the day that are shown
@@ -141,86 +141,6 @@ function About({ person }: { person: Envelope<Person> }) {
   );
 }
 
-interface SignInRow {
-  id: string;
-  created?: number;
-  seen?: number;
-  agent?: string;
-  current?: boolean;
-}
-function Sessions() {
-  const rows = useLoad(() => call<{ items: SignInRow[] }>('session.list'), []);
-  const end = async (id: string): Promise<void> => {
-    if ((await attempt('session.revoke', { id })) !== undefined) rows.again();
-  };
-  return (
-    <section class="card" aria-labelledby="sessions">
-      <h2 id="sessions">{t('sessions')}</h2>
-      <Loaded of={rows} rows={1}>
-        {({ items }) => (
-          <ul class="plain-list">
-            {items.map((s) => {
-              const seen = s.seen ?? s.created;
-              return (
-                <li key={s.id} class="row">
-                  <span>
-                    <b>{s.current ? t('session-this') : t('session-other')}</b>
-                    {seen !== undefined && <small>{t('session-seen', { when: `${date(seen)}, ${time(seen)}` })}</small>}
-                  </span>
-                  {!s.current && (
-                    <Act class="plain" do={() => end(s.id)}>
-                      {t('session-end')}
-                    </Act>
-                  )}
-                </li>
-              );
-            })}
-          </ul>
-        )}
-      </Loaded>
-    </section>
-  );
-}
-
-function Password() {
-  const [problem, set_problem] = useState('');
-  const form = useRef<HTMLFormElement>(null);
-  const submit = async (): Promise<void> => {
-    if (!form.current!.reportValidity()) return;
-    const value = (name: string): string => (form.current!.elements.namedItem(name) as HTMLInputElement).value;
-    try {
-      await call('session.change_password', { old: value('old'), new: value('new') });
-      form.current!.reset();
-      set_problem('');
-      toast.value = { text: t('password-changed') };
-    } catch (error) {
-      set_problem(words(error));
-    }
-  };
-  return (
-    <details class="card">
-      <summary>{t('password-change')}</summary>
-      <form ref={form} onSubmit={(e) => (e.preventDefault(), void submit())}>
-        <input class="hidden" name="login" autocomplete="username" value={session.value?.login ?? ''} readOnly tabIndex={-1} aria-hidden="true" />
-        <label class="field">
-          <span>{t('password-old')}</span>
-          <input name="old" type="password" required autocomplete="current-password" />
-        </label>
-        <label class="field">
-          <span>{t('password-new')}</span>
-          <input name="new" type="password" required minLength={10} autocomplete="new-password" />
-        </label>
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-        <Act type="submit" do={submit}>
-          {t('password-change')}
-        </Act>
-      </form>
-    </details>
-  );
-}
-
 export function Me() {
   const mine = useLoad(() => call<{ person: Envelope<Person> | null; account: { login: string; roles: string[] } }>('person.me'), []);
   return (
@@ -236,8 +156,7 @@ export function Me() {
       <section class="card">
         <Languages />
       </section>
-      <Sessions />
-      <Password />
+      <Later load={() => import('../account').then((m) => m.Account)} />
       <Act class="wide" do={sign_out} disabled={connection.value !== 'open'}>
         {t('sign-out')}
       </Act>
