@@ -2,6 +2,7 @@
 local function secret(p) return { type = "fixture_secret", id = p.id } end
 local function opened(p, why) return store.unseal(secret(p), "secret", why or p.why) end
 
+local ran = {} -- what a plugin should not do: it remembers over calls
 local id = text { required = true, max = 200 }
 local open_params = { id = id, why = text { required = true, max = 200 } }
 
@@ -80,7 +81,7 @@ return service {
     },
     ["fixture.open_error"] = {
       summary = "Opens, then fails", access = "signed_in", params = open_params,
-      run = function(_, p) error(opened(p)) end,
+      run = function(_, p) error(opened(p).text) end,
     },
     ["fixture.open_refuse"] = {
       summary = "Opens, then refuses with what it saw", access = "signed_in", params = open_params,
@@ -97,7 +98,7 @@ return service {
       summary = "Opens, then logs what it saw", access = "signed_in", params = open_params,
       run = function(_, p)
         log.warn("before " .. p.id)
-        log.warn(opened(p))
+        log.warn(opened(p).text)
         return {}
       end,
     },
@@ -130,10 +131,33 @@ return service {
         return { value = value }
       end,
     },
+    ["fixture.open_once"] = {
+      summary = "Opens when nobody has counted yet; remembers whose call did, though it ran again", access = "signed_in", writes = true,
+      params = open_params,
+      run = function(_, p)
+        local count = store.get("fixture_count", "once")
+        if count then
+          store.patch("fixture_count", "once", { n = count.data.n + 1 })
+        else
+          opened(p)
+          ran[p.id] = true
+          store.put("fixture_count", { id = "once", data = { n = 1 } })
+        end
+        return { opened = ran[p.id] or false }
+      end,
+    },
+    ["fixture.open_forever"] = {
+      summary = "A job that opens and never ends", access = "signed_in", job = true, params = open_params,
+      run = function(ctx, p)
+        opened(p)
+        ctx:progress(0.5)
+        while true do end
+      end,
+    },
     ["fixture.open_job"] = {
       summary = "Opens in both parts of a job, with progress", access = "signed_in", job = true, params = open_params,
       run = function(ctx, p)
-        ctx:progress(0.5, opened(p))
+        ctx:progress(0.5, opened(p).text)
         return { seen = true }
       end,
       done = function(_, p)
