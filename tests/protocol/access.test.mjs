@@ -124,6 +124,19 @@ test('what somebody may not see is answered exactly as what never existed', () =
   none(told_apart, 'answers that tell that something exists');
 });
 
+// The records of the tables are written by the test; those that the calls above wrote by services must be for the same people.
+test('what services write is for whom the records of its type are', async () => {
+  const wrong = [];
+  const shape = (audience) => audience.map((a) => a.replace(/:(?!(administrator|coordinator|psychologist|coach|student)$).*/, ':*')).sort().join(' ');
+  const also = { message: ['activity:*'], questionnaire_result: ['person:*'] }; // to an activity; entrusted to nobody
+  await Promise.all([...new Set(records.filter((r) => !r.hidden && r.type !== 'institution').map((r) => r.type))].map(async (type) => {
+    const all = await truth(type);
+    const known = new Set(records.filter((r) => r.type === type).map((r) => shape(all.get(w.ids[r.name]).audience)).concat(also[type] ?? []));
+    for (const r of all.values()) if (!known.has(shape(r.audience))) wrong.push(`${type} ${r.id}: ${r.audience.join(' ')}; known: ${[...known].join(', ')}`);
+  }));
+  none(wrong, 'audiences that no row of access/records.txt speaks of');
+});
+
 // ---- records -----------------------------------------------------------------------------------------------------------------
 
 const at = (data, field) => (field.startsWith('@') ? undefined : field.split('.').reduce((v, name) => v?.[name], data)) ?? null;

@@ -2,7 +2,7 @@
 // n a number of its own for every call, w the world. What a row needs before the call (a target in another state, a connection of
 // its own) stands in `targets` below.
 import { password } from '../harness.mjs';
-import { person_id } from './world.mjs';
+import { marker, person_id } from './world.mjs';
 
 const DAY = 86400000;
 const tiny = 'return service { id = "tiny" }\n';
@@ -42,16 +42,17 @@ export const calls = {
   'meeting.answer': ({ t }) => ({ meeting: t, accept: true }),
   'meeting.cancel': ({ t }) => ({ meeting: t }),
   'meeting.log': ({ t, type }) => ({ outcome: 'held', ...(type === 'pair' ? { pair: t, starts: Date.now() - DAY } : { meeting: t }) }),
-  'meeting.propose': ({ t, n }) => ({ pair: t, starts: Date.now() + 100 * DAY + n * 5 * 3600000 }),
+  'meeting.propose': ({ t, n, which }) => ({ pair: t, starts: Date.now() + 100 * DAY + n * 5 * 3600000, topic: marker('meeting', which) }),
   'meeting.slots': ({ t }) => ({ pair: t }),
   'message.import': ({ t }) => ({ messages: [{ to: `pair:${t}`, from: person_id('mentor'), text: 'Salom' }] }),
-  'message.send': ({ t, type }) => ({ to: `${type}:${t}`, text: 'Salom' }),
+  'message.send': ({ t, type, which }) => ({ to: `${type}:${t}`, text: type === 'pair' ? marker('message', which) : 'Salom' }),
   'pair.answer': ({ t }) => ({ pair: t, fits: 'fits' }),
   'pair.create_many': ({ t }) => ({ pairs: [{ mentor: person_id('listed3'), mentee: t }] }),
-  'pair.end': ({ t }) => ({ pair: t }),
+  'pair.end': ({ t, role }) => ({ pair: t, ...(role === 'mentee' && { reason: marker('pair_answer', 'own') }) }),
   'pair.mentors': () => ({}),
   'pair.request': ({ t, type, w, n }) =>
     type === 'programme' ? { mentor: person_id('listed2'), programme: t } : { mentor: t, programme: w.programmes[n % w.programmes.length] },
+  'pair.request/unknown': () => ({ mentor: person_id('listed2'), programme: 'made-up' }),
   'pair.respond': ({ t }) => ({ pair: t, accept: true }),
   'person.create': ({ n }) => ({ name: `New ${n}` }),
   'person.invite': ({ t }) => ({ person: t }),
@@ -125,6 +126,7 @@ export async function target(w, row, role) {
   if (type === 'person' && call.startsWith('person.invite')) return w.fresh('person', which);
   if (type === 'person') return w.ids[`person ${which}`];
   if (type === 'programme' && call !== 'pair.request') return w.ids['programme all'];
+  if (which === 'private') return w.fresh(type, 'own', {}, ['person:' + person_id('mentee')]);
   const id = w.fresh(type, which, more[call]?.(role, which, type));
   if (call === 'activity.record') w.fresh('activity_entry', which, { activity: id });
   return id;

@@ -139,10 +139,15 @@ export class World {
   static async start() {
     const world = new World();
     world.server = await Server.start();
-    await world.people();
-    await world.connect();
-    await world.records();
-    return world;
+    try {
+      await world.people();
+      await world.connect();
+      await world.records();
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
   }
 
   async people() {
@@ -238,10 +243,10 @@ export class World {
   }
 
   // A record of its own for one call. Written with the others by flush().
-  fresh(type, which, more) {
+  fresh(type, which, more, audience) {
     const id = type === 'activity_entry' ? `${more.activity}:${person_id(sides[which].mentor)}` : `${type}-${which}-${this.next++}`;
     const made = record(type, which, id, this.of, more);
-    this.waiting.push(made);
+    this.waiting.push(audience ? { ...made, audience } : made);
     return made.id;
   }
   async flush() {
