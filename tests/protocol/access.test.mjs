@@ -6,7 +6,7 @@ import test from 'node:test';
 import { job_result, slow } from './harness.mjs';
 import { calls, in_turn, own_connection, target } from './access/calls.mjs';
 import { at_home, read_methods, read_records, roles, words } from './access/matrix.mjs';
-import { World, fixture, marker, person_data, person_audience, person_id } from './access/world.mjs';
+import { World, marker, person_data, person_audience, person_id } from './access/world.mjs';
 
 const methods = read_methods();
 const records = read_records();
@@ -295,6 +295,17 @@ test('a filter of the feed opens no type, and an epoch of another institution no
   const foreign = await w.connection('foreign_student');
   w.spare.push(foreign);
   assert.equal((await foreign.open_feed({ after: { epoch: w.as.student.epoch, seq: 0 } })).recovered, false);
+});
+
+// ---- idem keys ---------------------------------------------------------------------------------------------------------------
+
+test('the idem key of somebody else gives nobody their answer', async () => {
+  const again = await w.as.mentor.call('fixture.echo', { text: 'another text', idem: 'k1' });
+  assert.equal(again.text, marker('idem', 'hidden'), 'the one whose key it is gets the stored answer');
+  await Promise.all(roles.slice(1).filter((role) => role !== 'mentor' && role !== 'cluster_admin').map(async (role) => {
+    const given = await w.as[role].ask('fixture.echo', { text: `of ${role}`, idem: 'k1' });
+    assert.equal(given.result?.text, `of ${role}`, role);
+  }));
 });
 
 // ---- the flow of all bytes ---------------------------------------------------------------------------------------------------
