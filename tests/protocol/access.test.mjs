@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { job_result, slow } from './harness.mjs';
-import { calls, in_turn, own_connection, target } from './access/calls.mjs';
+import { calls, in_turn, own_account, own_connection, target } from './access/calls.mjs';
 import { at_home, read_methods, read_records, roles, words } from './access/matrix.mjs';
 import { World, marker, person_data, person_audience, person_id } from './access/world.mjs';
 
@@ -72,8 +72,9 @@ async function ended(client, answer) {
 
 async function answer(row, role, t, n) {
   const params = calls[row.call]({ t, role, n, w, which: row.which, type: row.type });
-  if (!own_connection.has(row.call)) return ended(w.as[role], await w.as[role].ask(row.method, params));
-  const client = await w.connection(role);
+  const apart = own_account.has(row.call);
+  if (!apart && !own_connection.has(row.call)) return ended(w.as[role], await w.as[role].ask(row.method, params));
+  const client = await (apart ? w.twin(role) : w.connection(role));
   w.spare.push(client);
   return client.ask(row.method, params);
 }

@@ -88,6 +88,7 @@ export const calls = {
   'session.accept': ({ w, n }) => ({ institution: 'home', code: w.codes.pop(), login: `invited${n}`, password: 'a long enough password' }),
   'session.accept/wrong': ({ n }) => ({ institution: ['home', 'away', 'nowhere'][n % 3], code: 'AAAA-BBBB-CCCC-DDDD', login: `uninvited${n}`, password: 'a long enough password' }),
   'session.change_password': () => ({ old: password, new: 'short' }),
+  'session.change_password/right': () => ({ old: password, new: 'another long password' }),
   'session.list': () => ({}),
   'session.login': () => ({ institution: 'home', login: 'student', password }),
   'session.logout': () => ({}),
@@ -98,6 +99,8 @@ export const calls = {
 
 // Rows whose calls change the connection, or whose answer takes long: a connection of its own, or one row after the other.
 export const own_connection = new Set(['feed.close', 'feed.open', 'session.accept', 'session.accept/wrong', 'session.login', 'session.logout', 'session.resume']);
+// These change the account of the caller: another one with the same roles makes them.
+export const own_account = new Set(['session.change_password/right']);
 export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.rollback', 'job.cancel']);
 
 // What is different from world.record about the target of a row.

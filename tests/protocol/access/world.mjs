@@ -192,6 +192,13 @@ export class World {
     if (role !== 'stranger') client.session = await client.login(this.place_of(role), login);
     return client;
   }
+  // Signed in with an account of its own that has the role's roles.
+  async twin(role) {
+    if (role === 'stranger') return this.connection(role);
+    const login = `twin${this.next++}`, { roles: same } = this.as[role].session;
+    await this.server.call('account.create', { login, password_hash, roles: same }, { institution: this.place_of(role) });
+    return this.connection(role, login);
+  }
   async connect() {
     const opened = await Promise.all(roles.map((role) => this.connection(role)));
     this.as = Object.fromEntries(roles.map((role, i) => [role, opened[i]]));
