@@ -1,6 +1,7 @@
 // A call from its worker's word to its answer: results, errors, unsealing, and what became of its commit.
-// What always holds: each call is answered exactly once and freed; a value that came out of a seal leaves
-// only after its audit record is durable; where a plugin failed is told to administrators only.
+// What always holds: each call is answered exactly once and freed; a value that came out of a seal leaves,
+// in a result or in an error, only after its audit record is durable; where a plugin failed is told to
+// administrators only.
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 
 #define AUDITS_MAX 10000u
+#define NOTED_MAX 200u // audits of a call up to which a second run looks for what it noted before
 #define WHY_MAX 500u
 #define MESSAGE_MAX 4096u
 
@@ -67,8 +69,38 @@ static void call_free(struct call *call) {
     free(call);
 }
 
+struct told { // an error, as the caller will get it
+    enum hm_code code;
+    struct hm_str message, data;
+};
+
+static void error_committed(struct commit_item *item) {
+    struct told *told = item->arg;
+    hm_call_free_audits(item->call);
+    if (!item->ok || item->commit.code != HM_OK)
+        hm_call_fail_item(item->call, item);
+    else
+        hm_call_done(item->call, told->code, HM_LIT(""), told->message, told->data);
+}
+
+// A call that fails has opened what it opened: that is written down before the error, which may tell of it.
+static void fail_audited(struct call *call, struct told told) {
+    struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+    struct told *kept = hm_item_own(item, hm_alloc(sizeof *kept));
+    *kept = (struct told){told.code, hm_item_keep(item, told.message), hm_item_keep(item, told.data)};
+    hm_call_list(call, NULL, false);
+    item->call = call;
+    item->arg = kept;
+    hm_item_audits(item, call);
+    hm_item_submit(item, error_committed);
+}
+
 void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message,
                   struct hm_str data) {
+    if (code && call->audits) {
+        fail_audited(call, (struct told){code, message, data});
+        return;
+    }
     struct hm_answer answer = {code, result, message, data};
     if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
     call->engine->counters.calls[outcome_of(code)]++;
@@ -162,15 +194,16 @@ void hm_call_committed(struct commit_item *item) {
     }
 }
 
+// What a seal hides must not lie in clear in a record: of a call that opened one only that it was done is
+// kept.
 static void put_idem(struct commit_item *item, struct call *call, struct hm_str result) {
     if (!call->idem[0]) return;
     struct hm_buf data = {0};
     hm_buf_char(&data, '{');
     hm_json_member_str(&data, "method", hm_str_of(call->method));
     hm_json_member_int(&data, "expires", item->commit.now_ms + IDEM_MS);
-    // What was sealed and has been opened must not lie in clear in a record, and so in the change log for
-    // good.
-    hm_json_member_raw(&data, "result", call->audits ? HM_LIT("null") : result);
+    // What was sealed and has been opened must not lie in clear in a record, and so in the change log for good.
+    if (!call->audits) hm_json_member_raw(&data, "result", result);
     hm_buf_char(&data, '}');
     hm_item_put(item, "idem", hm_str_of(call->idem), call->idem_expect, hm_buf_view(&data), "");
     hm_buf_free(&data);
@@ -181,8 +214,9 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
     item->call = call;
     item->result = hm_item_keep(item, result);
     item->depth = call->depth;
+    bool wrote = item->intent_count > 0; // else there is nothing that must not be done twice
     hm_item_audits(item, call);
-    put_idem(item, call, item->result);
+    if (wrote) put_idem(item, call, item->result);
     hm_item_submit(item, done);
 }
 
@@ -331,11 +365,6 @@ static bool code_known(int32_t code) {
     }
 }
 
-struct told { // an error, as the caller will get it
-    enum hm_code code;
-    struct hm_str message, data;
-};
-
 // Only administrators learn where a plugin failed; everybody learns which.
 static void redact(struct hm_json data, bool message, struct hm_buf *out) {
     struct hm_json_iter it = hm_json_iter(data);
@@ -377,28 +406,6 @@ static void log_plugin_error(const struct call *call, struct hm_json data) {
     hm_buf_free(&members);
 }
 
-static void error_committed(struct commit_item *item) {
-    struct told *told = item->arg;
-    if (!item->ok || item->commit.code != HM_OK)
-        hm_call_fail_item(item->call, item);
-    else
-        hm_call_done(item->call, told->code, HM_LIT(""), told->message, told->data);
-}
-
-static void tell_error(struct call *call, struct told told) {
-    if (!call->audits) {
-        hm_call_done(call, told.code, HM_LIT(""), told.message, told.data);
-        return;
-    }
-    struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
-    struct told *kept = hm_item_own(item, hm_alloc(sizeof *kept));
-    *kept = (struct told){told.code, hm_item_keep(item, told.message), hm_item_keep(item, told.data)};
-    item->call = call;
-    item->arg = kept;
-    hm_item_audits(item, call);
-    hm_item_submit(item, error_committed);
-}
-
 bool hm_call_error(struct call *call, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     int32_t code = (int32_t)hm_get_u32(&r);
@@ -418,15 +425,28 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
         told.data = hm_buf_view(&shown);
         if (inside) told.message = HM_LIT("");
     }
-    tell_error(call, told);
+    hm_call_done(call, told.code, HM_LIT(""), told.message, told.data);
     hm_buf_free(&shown);
     return true;
 }
 
 // ---- unsealing ----------------------------------------------------------------------------------------
 
+// The same once more: a call that runs again, after a conflict, opens what it had opened.
+static bool noted(const struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
+                  struct hm_str why) {
+    if (!(call->conflicts || call->duplicates || call->deaths || call->moved)) return false;
+    if (call->audit_count > NOTED_MAX) return false;
+    for (const struct audit *a = call->audits; a; a = a->next)
+        if (hm_str_eq(id, hm_str_of(a->id)) && hm_str_eq(field, hm_str_of(a->field)) &&
+            hm_str_eq(type, hm_str_of(a->type)) && hm_str_eq(why, hm_str_of(a->why)))
+            return true;
+    return false;
+}
+
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose) {
+    if (noted(call, type, id, field, why)) return;
     struct audit *a = hm_alloc(sizeof *a);
     *a = (struct audit){call->audits,      hm_str_dup(type), hm_str_dup(id),
                         hm_str_dup(field), hm_str_dup(why),  hm_str_dup(whose)};
@@ -456,7 +476,7 @@ static bool unseal(struct call *call, const struct hm_type *type, struct hm_str 
     if (!hm_read_begin(store, &read, err)) return false;
     if (!hm_read_get(read, hm_str_of(type->name), id, &record, err)) goto out;
     if (!call->system && !hm_access_meets(call->principals, record.audience)) {
-        hm_fail(err, HM_NOT_FOUND, "the caller may not read this record");
+        hm_fail(err, HM_NOT_FOUND, "no such record"); // as if there were none
         goto out;
     }
     if (!hm_unseal(store, &record, field, out, err)) goto out;
@@ -486,7 +506,7 @@ bool hm_call_unseal(struct call *call, struct hm_str payload) {
     else
         ok = unseal(call, type, id, field, why, &value, &err);
     hm_types_unref(types);
-    hm_put_u8(&answer, ok);
+    hm_put_u8(&answer, ok ? HM_UNSEALED_OK : err.code == HM_NOT_FOUND ? HM_UNSEALED_ABSENT : HM_UNSEALED_NOT);
     hm_put_str(&answer, ok ? hm_buf_view(&value) : hm_str_of(err.message));
     hm_proc_send(call->proc, HM_F_UNSEALED, call->id, hm_buf_view(&answer));
     hm_buf_free(&value);

@@ -158,9 +158,8 @@ static bool idem_read(struct call *call, struct hm_buf *result, bool *other) {
     if (!hm_read_begin(call->institution->store, &read, NULL)) return false;
     if (hm_read_data(read, "idem", hm_str_of(call->idem), &record, &data)) {
         call->idem_expect = record.version;
-        found = hm_json_get(data, "expires", &value) && hm_json_int(value, &expires) &&
-                expires > hm_now_ms() && hm_json_get(data, "result", &value);
-        if (found) hm_buf_str(result, value.raw);
+        found = hm_json_get(data, "expires", &value) && hm_json_int(value, &expires) && expires > hm_now_ms();
+        if (found && hm_json_get(data, "result", &value)) hm_buf_str(result, value.raw);
         *other = hm_json_get_text(data, "method", method, sizeof method) && strcmp(method, call->method) != 0;
     }
     hm_read_end(read);
@@ -172,6 +171,8 @@ bool hm_call_idem(struct call *call) {
     bool other = false, answered = call->idem[0] && idem_read(call, &result, &other);
     if (answered && other)
         hm_call_reason(call, HM_CONFLICT, "reason", "idem");
+    else if (answered && !result.len) // done, and its answer told of sealed fields: it was not kept
+        hm_call_reason(call, HM_CONFLICT, "reason", "idem_sealed");
     else if (answered)
         hm_call_ok(call, hm_buf_view(&result));
     hm_buf_free(&result);
@@ -389,7 +390,6 @@ static void on_delay(struct ev_loop *loop, ev_timer *timer, int events) {
 void hm_call_again(struct call *call) {
     struct institution *inst = call->institution;
     uint8_t random;
-    hm_call_free_audits(call);
     if (inst->contender == call) inst->contender = NULL;
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
@@ -418,7 +418,6 @@ void hm_call_again(struct call *call) {
 // Its worker is gone. Only the head was running, so only the head can be what brought the worker down.
 void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms) {
     struct institution *inst = call->institution;
-    hm_call_free_audits(call);
     if (inst->contender == call) inst->contender = NULL;
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");

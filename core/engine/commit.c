@@ -97,12 +97,13 @@ void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id
 
 // Who opened which sealed field: the answer that may contain it leaves only after this is durable.
 void hm_item_audits(struct commit_item *item, struct call *call) {
+    const char *who = call->by[0] ? call->by : call->caller && call->caller->control ? "control" : "system";
     for (const struct audit *a = call->audits; a; a = a->next) {
         struct hm_buf data = {0};
         char id[37];
         hm_uuid7(item->commit.now_ms, id);
         hm_buf_char(&data, '{');
-        hm_json_member_str(&data, "who", hm_str_of(call->by));
+        hm_json_member_str(&data, "who", hm_str_of(who));
         hm_json_member_str(&data, "whose", hm_str_of(a->whose));
         hm_json_member_str(&data, "type", hm_str_of(a->type));
         hm_json_member_str(&data, "id", hm_str_of(a->id));

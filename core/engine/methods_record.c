@@ -1,7 +1,8 @@
 // Reading records without Lua: record.get, record.list, record.count, and the same list for jobs and
 // audits. Loop thread, straight from the map: records are sent as they are stored. What always holds:
 // every record given out has passed hm_access_meets; hidden types are as if they were not there; sealed
-// fields leave record.get open only after the audit of it is durable, and leave a list never.
+// fields leave record.get open only after the audit of it is durable, and leave a list never; a cursor tells
+// its holder nothing.
 #include "engine/internal.h"
 
 #include <sodium.h>
@@ -12,6 +13,8 @@
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 500
 #define ANSWER_MAX (4u << 20) // bytes after which a page ends early
+#define CURSOR_MAX 2048
+#define CURSOR_VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
 // ---- record.get ---------------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ static void record_get(struct call *call) {
     bool found = false, sealed = false;
     hm_arg_text(call, "type", name, sizeof name);
     hm_arg_text(call, "id", id, sizeof id);
-    if (!hm_arg_text(call, "why", why, sizeof why)) snprintf(why, sizeof why, "record.get");
+    if (!hm_arg_text(call, "why", why, sizeof why) || !why[0]) snprintf(why, sizeof why, "record.get");
     if (!hm_read_begin(call->institution->store, &read, &err)) {
         hm_call_fail_error(call, &err);
         return;
@@ -114,22 +117,71 @@ static void equals_of(struct listing *l, struct hm_json value) {
     hm_buf_char(&l->equals, ']');
 }
 
-// The cursor is a database key of ours that has been in somebody else's hands: it must lie in the range
-// that is asked for.
+// ---- cursors ------------------------------------------------------------------------------------------
+// A cursor is the database key of the entry that was looked at last, which may be of a record that the
+// caller may not see, with the values of its index. So it is sealed, for this list of this institution.
+
+#define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define TAG crypto_aead_xchacha20poly1305_ietf_ABYTES
+
+static void cursor_key(const struct listing *l, uint8_t key[32], struct hm_buf *list) {
+    crypto_generichash(key, 32, (const unsigned char *)"cursor", 6, l->call->engine->master_key,
+                       sizeof l->call->engine->master_key);
+    hm_buf_text(list, l->call->institution->id);
+    hm_buf_char(list, 0);
+    hm_buf_str(list, l->range.low);
+    hm_buf_char(list, 0);
+    hm_buf_str(list, l->range.high);
+}
+
+static void put_cursor(const struct listing *l, struct hm_buf *out, struct hm_str at) {
+    struct hm_buf list = {0}, bytes = {0};
+    uint8_t key[32];
+    size_t len = NONCE + at.len + TAG, cap = sodium_base64_encoded_len(len, CURSOR_VARIANT);
+    cursor_key(l, key, &list);
+    hm_buf_reserve(&bytes, len);
+    unsigned char *nonce = (unsigned char *)bytes.data;
+    randombytes_buf(nonce, NONCE);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + NONCE, NULL, (const unsigned char *)at.ptr, at.len,
+                                               (const unsigned char *)list.data, list.len, NULL, nonce, key);
+    hm_buf_char(out, '"');
+    hm_buf_reserve(out, cap);
+    sodium_bin2base64(out->data + out->len, cap, nonce, len, CURSOR_VARIANT);
+    out->len += cap - 1;
+    hm_buf_char(out, '"');
+    sodium_memzero(key, sizeof key);
+    hm_buf_free(&list);
+    hm_buf_free(&bytes);
+}
+
+// It has been in somebody else's hands.
+static bool open_cursor(struct listing *l, struct hm_str text) {
+    struct hm_buf list = {0}, bytes = {0};
+    uint8_t key[32];
+    size_t len = 0;
+    if (text.len > CURSOR_MAX) return false;
+    hm_buf_reserve(&bytes, text.len);
+    hm_buf_reserve(&l->after, text.len);
+    unsigned char *nonce = (unsigned char *)bytes.data;
+    cursor_key(l, key, &list);
+    bool ok = sodium_base642bin(nonce, text.len, text.ptr, text.len, NULL, &len, NULL, CURSOR_VARIANT) == 0 &&
+              len > NONCE + TAG &&
+              crypto_aead_xchacha20poly1305_ietf_decrypt(
+                  (unsigned char *)l->after.data, NULL, NULL, nonce + NONCE, len - NONCE,
+                  (const unsigned char *)list.data, list.len, nonce, key) == 0;
+    l->after.len = ok ? len - NONCE - TAG : 0;
+    struct hm_str at = hm_buf_view(&l->after);
+    ok = ok && hm_str_cmp(at, l->range.low) >= 0 && hm_str_cmp(at, l->range.high) < 0;
+    sodium_memzero(key, sizeof key);
+    hm_buf_free(&list);
+    hm_buf_free(&bytes);
+    return ok;
+}
+
 static bool cursor_of(struct listing *l) {
     struct hm_buf text = {0};
-    size_t len = 0;
-    bool ok = true;
     hm_arg_buf(l->call, "cursor", &text);
-    if (text.len) {
-        hm_buf_reserve(&l->after, text.len);
-        ok = text.len <= 2048 &&
-             sodium_base642bin((unsigned char *)l->after.data, text.len, text.data, text.len, NULL, &len,
-                               NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
-        l->after.len = ok ? len : 0;
-        struct hm_str key = hm_buf_view(&l->after);
-        ok = ok && hm_str_cmp(key, l->range.low) >= 0 && hm_str_cmp(key, l->range.high) < 0;
-    }
+    bool ok = !text.len || open_cursor(l, hm_buf_view(&text));
     hm_buf_free(&text);
     return ok || bad(l, "cursor", "is not a cursor of this list");
 }
@@ -166,16 +218,6 @@ static bool prepare(struct listing *l, const char *type_name, const char *index_
     return cursor_of(l);
 }
 
-static void put_cursor(struct hm_buf *out, struct hm_str key) {
-    size_t cap = sodium_base64_encoded_len(key.len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    hm_buf_char(out, '"');
-    hm_buf_reserve(out, cap);
-    sodium_bin2base64(out->data + out->len, cap, (const unsigned char *)key.ptr, key.len,
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    out->len += cap - 1;
-    hm_buf_char(out, '"');
-}
-
 // Walks at most SCAN_MAX entries. *more: there may be others behind the scan's key.
 static int64_t walk(struct listing *l, struct hm_scan *scan, struct hm_buf *out, bool *more) {
     struct hm_record record;
@@ -209,7 +251,7 @@ static void answer_list(struct listing *l) {
     if (l->counting) hm_json_member_int(&out, "count", taken);
     hm_json_key(&out, "cursor");
     if (more)
-        put_cursor(&out, hm_scan_key(scan));
+        put_cursor(l, &out, hm_scan_key(scan));
     else
         hm_buf_text(&out, "null");
     hm_json_member_str(&out, "epoch", hm_str_of(hm_store_epoch(call->institution->store)));

@@ -221,7 +221,12 @@ static bool take_refused(struct proc *proc, struct hm_str payload) {
     return true;
 }
 
-static bool take_log(struct proc *proc, struct hm_str payload) {
+// What a call says beside its answer would go out before it is written down what it opened.
+static bool has_opened(const struct proc *proc, uint32_t id) {
+    return proc->flight && proc->flight->id == id && proc->flight->audits;
+}
+
+static bool take_log(struct proc *proc, uint32_t id, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     uint8_t level = hm_get_u8(&r);
     struct hm_str plugin = hm_get_str(&r), version = hm_get_str(&r), text = hm_get_str(&r);
@@ -229,6 +234,7 @@ static bool take_log(struct proc *proc, struct hm_str payload) {
     plugin.len = plugin.len < 200 ? plugin.len : 200;
     version.len = version.len < 100 ? version.len : 100;
     text.len = text.len < 4096 ? text.len : 4096;
+    if (has_opened(proc, id)) text = HM_LIT("(not shown: the call has opened a sealed field)");
     struct hm_buf line = {0};
     hm_buf_char(&line, '{');
     hm_json_member_str(&line, "plugin", plugin);
@@ -240,12 +246,12 @@ static bool take_log(struct proc *proc, struct hm_str payload) {
     return true;
 }
 
-static bool take_progress(struct proc *proc, struct hm_str payload) {
+static bool take_progress(struct proc *proc, uint32_t id, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     double part = hm_get_f64(&r);
     struct hm_str note = hm_get_str(&r);
     if (r.bad || r.at != r.end || !(part >= 0 && part <= 1)) return false;
-    note.len = note.len < 1000 ? note.len : 1000;
+    note.len = has_opened(proc, id) ? 0 : note.len < 1000 ? note.len : 1000;
     if (proc->job) hm_job_progress(proc->job, part, note);
     return true;
 }
@@ -276,7 +282,7 @@ static bool take_frame(struct proc *proc, uint8_t kind, uint32_t id, struct hm_s
     case HM_F_REFUSED:
         return take_refused(proc, payload);
     case HM_F_LOG:
-        return take_log(proc, payload);
+        return take_log(proc, id, payload);
     case HM_F_RESULT:
     case HM_F_ERROR:
     case HM_F_UNSEAL:
@@ -287,7 +293,7 @@ static bool take_frame(struct proc *proc, uint8_t kind, uint32_t id, struct hm_s
     }
     if (!proc->flight || proc->flight->id != id) return false;
     if (kind == HM_F_UNSEAL) return hm_call_unseal(proc->flight, payload);
-    if (kind == HM_F_PROGRESS) return take_progress(proc, payload);
+    if (kind == HM_F_PROGRESS) return take_progress(proc, id, payload);
     return take_answer(proc, kind, payload);
 }
 

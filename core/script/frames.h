@@ -16,7 +16,7 @@ enum hm_frame {
                //   (deploy, check) "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
     HM_F_CALL, // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
                //   u32 cpu_ms, u64 memory_bytes, u8 flags
-    HM_F_UNSEALED, // u8 ok, str JSON value or message
+    HM_F_UNSEALED, // u8 HM_UNSEALED_*, str JSON value or message
     // worker -> server
     HM_F_READY = 16, // str catalogue (JSON, below)
     HM_F_REFUSED,    // str JSON array of {"plugin","file","line","message"}: it could not load (or its tests
@@ -49,3 +49,6 @@ enum hm_frame {
 //   "$react"  params {"change":{seq,time,by,method,action,type,id,record}}: runs the reactions to it
 //   "$every"  params {"plugin","cron","due"}
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get
+
+// What HM_F_UNSEALED says first. ABSENT is also told of a record that the caller may not read.
+enum hm_unsealed { HM_UNSEALED_NOT, HM_UNSEALED_OK, HM_UNSEALED_ABSENT };

@@ -497,13 +497,13 @@ static void ask_unseal(lua_State *L, struct hm_host *host, struct hm_str type, s
     hm_channel_end(host->channel);
     if (!hm_channel_wait_for(host->channel, HM_F_UNSEALED, host->call.number, &frame, &err))
         hm_raise_error(L, &err);
-    bool ok = hm_get_u8(&frame.rest) != 0;
+    uint8_t said = hm_get_u8(&frame.rest);
     struct hm_str text = hm_get_str(&frame.rest);
     struct hm_buf *copy = hm_scratch(host, 0);
     hm_buf_str(copy, text);
     if (frame.rest.bad) luaL_error(L, "store.unseal: the answer cannot be read");
-    if (!ok) {
-        err.code = HM_UNAVAILABLE;
+    if (said != HM_UNSEALED_OK) {
+        err.code = said == HM_UNSEALED_ABSENT ? HM_NOT_FOUND : HM_UNAVAILABLE;
         snprintf(err.message, sizeof err.message, "%s", copy->data);
         hm_raise_error(L, &err);
     }

@@ -53,8 +53,12 @@ end
 
 local function register(ctx, p)
   local activity, kind = activity_of(ctx, p.activity)
-  local person = store.get("person", ctx.person or "")
+  local person = ctx.person and store.get("person", ctx.person)
   if not person then ctx:not_found() end
+  local role = p.role or "participant"
+  local known = (kind.roles or {})[role]
+  if not known and role ~= "participant" then ctx:invalid("role", "this kind of activity has no such role") end
+  if known and known.sees then require_organiser(ctx, activity) end -- a jury is not who says so
   local id = activity.id .. ":" .. person.id
   if store.get("activity_entry", id) then return store.get("activity_entry", id) end
   local taken = store.count("activity_entry", { index = "by_activity", equals = { activity.id } })
@@ -72,8 +76,8 @@ local function register(ctx, p)
   store.patch("activity", activity.id, {}, { members = members })
   return store.put("activity_entry", {
     id = id,
-    data = { activity = activity.id, person = person.id, name = person.data.name, role = p.role or "participant", values = {} },
-    audience = { "person:" .. person.id, "activity:" .. activity.id, "role:coordinator" },
+    data = { activity = activity.id, person = person.id, name = person.data.name, role = role, values = {} },
+    audience = { "person:" .. person.id, "activity:" .. activity.id, "role:coordinator", "role:administrator" },
   })
 end
 

@@ -37,9 +37,10 @@ local function pair_of(ctx, id)
   return pair
 end
 
+-- What one may not see is not there: neither is the pair it belongs to named.
 local function meeting_of(ctx, id)
   local meeting = store.get("meeting", id)
-  if not meeting then ctx:not_found() end
+  if not meeting or not ctx:can_see(meeting) then ctx:not_found() end
   ctx:require("pair:" .. meeting.data.pair)
   return meeting
 end
@@ -68,6 +69,7 @@ end
 local function slots(ctx, p)
   ctx:require("pair:" .. p.pair)
   local pair = pair_of(ctx, p.pair)
+  if pair.data.state ~= "active" then return { slots = store.array {} } end -- nobody's hours are shown to who has only asked
   local mentor, mentee = store.get("person", pair.data.mentor), store.get("person", pair.data.mentee)
   local function hours(person) return person and person.data.availability or {} end
   local busy_then = {}

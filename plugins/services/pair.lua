@@ -32,9 +32,10 @@ local refusals = {
 }
 local function refuse(ctx, reason) ctx:refuse(reason, { text = refusals[reason] }) end
 
+-- A pair of others is not there, and neither is who its mentor is.
 local function pair_of(ctx, id)
   local pair = store.get("pair", id)
-  if not pair then ctx:not_found() end
+  if not pair or not ctx:can_see(pair) then ctx:not_found() end
   return pair
 end
 
@@ -85,7 +86,10 @@ local function request(ctx, p)
     refuse(ctx, "not_available")
   end
   local programme = p.programme
-  if not programme then
+  if programme then
+    local named = store.get("programme", programme)
+    if not named or not ctx:can_see(named) then ctx:not_found() end -- else made-up ones would each give one more mentor
+  else
     local current = people.current_programme(store, ctx.now)
     programme = current and current.id
   end

@@ -223,7 +223,7 @@ static void fake_unseal(struct fake *f, uint32_t call, struct fake_answer *a, st
     fake_send(HM_F_UNSEAL, call, hm_buf_view(&payload));
     if (!fake_read(f, &kind, &again, &answer) || kind != HM_F_UNSEALED || again != call) _exit(2);
     struct hm_reader r = hm_reader_of(answer);
-    bool ok = hm_get_u8(&r);
+    bool ok = hm_get_u8(&r) == HM_UNSEALED_OK;
     struct hm_str value = hm_get_str(&r);
     hm_buf_printf(&result, "{\"ok\":%s,\"value\":", ok ? "true" : "false");
     if (ok)
