@@ -163,7 +163,8 @@ struct hm_commit {     // one method call
                     // written
     // results, filled by hm_write_apply:
     enum hm_code code; // HM_OK; HM_CONFLICT = run again; HM_PARAMS etc. = refused, see error
-    bool duplicate;    // the conflict is a unique index or an unmet `expect` on a natural key, not a race
+    bool duplicate;    // the conflict is a unique index or an unmet `expect`, and was there to be seen on the
+                       // snapshot: no race, the method would end the same again
     struct hm_error error;
     uint64_t first_seq, last_seq;
 };
