@@ -653,7 +653,7 @@ static void print_history(struct world *w, const struct history *h) {
 
 static void world_new(struct world *w, enum sabotage sabotage) {
     *w = (struct world){.sabotage = sabotage};
-    fx_new(&w->f, sabotage == NO_UNIQUE ? types_not_unique : types_json, 256u << 20);
+    fx_new(&w->f, sabotage == NO_UNIQUE ? types_not_unique : types_json, (size_t)2 << 30);
     mdb_env_set_flags(w->f.store->env, MDB_NOSYNC, 1); // nothing here is about the disk
     w->types = hm_store_types(w->f.store);
     w->tx = hm_tx_new();
