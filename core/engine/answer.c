@@ -48,13 +48,10 @@ void hm_call_free_audits(struct call *call) {
 }
 
 static void call_free(struct call *call) {
-    struct institution *inst = call->institution;
     ev_timer_stop(call->engine->loop, &call->delay);
     hm_call_list(call, NULL, false);
-    if (inst && inst->contender == call) {
-        inst->contender = NULL;
-        hm_inst_touch(inst);
-    }
+    hm_call_leave_lane(call);
+    hm_idem_end(call);
     call->engine->open_calls--;
     hm_call_free_audits(call);
     hm_principals_unref(call->principals);
@@ -146,6 +143,7 @@ void hm_call_committed(struct commit_item *item) {
     struct call *call = item->call;
     struct counters *n = &call->engine->counters;
     bool conflict = item->ok && item->commit.code == HM_CONFLICT;
+    n->conflicts += conflict;
     if (item->ok && item->commit.code == HM_OK) {
         hm_call_ok(call, item->result);
     } else if (!conflict || call->core) {
@@ -158,20 +156,9 @@ void hm_call_committed(struct commit_item *item) {
         n->reruns++;
         hm_call_again(call);
     } else {
+        n->given_up += !item->commit.duplicate;
         hm_call_fail_item(call, item);
     }
-}
-
-static void put_idem(struct commit_item *item, struct call *call, struct hm_str result) {
-    if (!call->idem[0]) return;
-    struct hm_buf data = {0};
-    hm_buf_char(&data, '{');
-    hm_json_member_str(&data, "method", hm_str_of(call->method));
-    hm_json_member_int(&data, "expires", item->commit.now_ms + IDEM_MS);
-    hm_json_member_raw(&data, "result", result);
-    hm_buf_char(&data, '}');
-    hm_item_put(item, "idem", hm_str_of(call->idem), call->idem_expect, hm_buf_view(&data), "");
-    hm_buf_free(&data);
 }
 
 void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
@@ -180,7 +167,7 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
     item->result = hm_item_keep(item, result);
     item->depth = call->depth;
     hm_item_audits(item, call);
-    put_idem(item, call, item->result);
+    hm_idem_put(item, call, item->result);
     hm_item_submit(item, done);
 }
 
@@ -248,7 +235,7 @@ static void commit_result(struct call *call, struct hm_str payload, struct parse
     struct commit_item *item = item_of(call, payload, r);
     size_t before = item->intent_count;
     hm_item_audits(item, call);
-    if (wrote) put_idem(item, call, item->result);
+    if (wrote) hm_idem_put(item, call, item->result);
     if (call->extend && !call->extend(call, item, item->result, &err)) {
         hm_item_free(item);
         hm_call_fail_error(call, &err);

@@ -220,6 +220,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events) {
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_inst_tick(inst, now_us);
         if (sweep) hm_live_sweep(inst, hm_now_ms());
+        if (!engine->draining) hm_expire_tick(inst, hm_now_ms());
     }
     hm_watch_tick(engine);
     if (engine->drained && is_drained(engine)) {

@@ -19,6 +19,7 @@
 #define BATCH_MAX 1000
 #define RERUNS_MAX 8
 #define CONTENDED_FROM 3   // conflicts after which a call waits its turn in the lane of contended calls
+#define EXCLUSIVE_FROM 5   // conflicts after which the commits of all others wait while it has its turn
 #define COMMITS_MAX 8192   // unfinished commit items above which no call is sent to a worker
 #define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
 #define START_MS 30000     // until READY
@@ -50,6 +51,7 @@ enum outcome { OUTCOME_OK, OUTCOME_REFUSED, OUTCOME_CONFLICT, OUTCOME_BUSY, OUTC
 struct counters {
     uint64_t calls[OUTCOMES], core_calls;
     uint64_t commits, commit_calls, commit_us, commit_failures, reruns, duplicates;
+    uint64_t conflicts, given_up, exclusive_turns, idem_replays, idem_refused, expired;
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
     uint64_t workers_started, workers_killed, workers_refused, bad_frames, jobs;
     uint64_t reactions_dropped;
@@ -105,6 +107,16 @@ struct committer {
     bool broken;                      // commit thread: a commit failed, so that nothing more is acknowledged
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
+    size_t staged_count;                       // loop: of them, not given to the thread yet
+};
+
+struct expiry { // where the clearing of expired records is (expire.c)
+    unsigned kind;
+    char after[512]; // database key to go on behind, when a kind is walked by id
+    size_t after_len;
+    int64_t began_ms; // the present round
+    bool resting;     // until the next round
+    bool busy;        // a commit of it is under way
 };
 
 struct institution {
@@ -134,10 +146,14 @@ struct institution {
     struct call *unresolved; // came before the first catalogue
     struct call *contended;  // waiting for their turn after several conflicts
     struct call *contender;  // the one whose turn it is
+    struct call *exclusive;  // commits of others stay staged until this one has brought its own, or has ended
     struct call *delayed;    // waiting a moment before they run again
+    struct idem *idems;      // by id: idem keys of calls under way
+    struct call *resumed;    // waited for one of those, which has ended
     size_t waiting;          // queue + unresolved + contended + delayed
     uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
 
+    struct expiry expiry;
     struct live *sessions; // by token hash
     struct group *groups;  // sessions by account, person, membership
     struct job *jobs;
@@ -229,8 +245,7 @@ struct call {
     uint8_t seed[32];
     unsigned conflicts, duplicates, deaths, moved;
     ev_timer delay;
-    char idem[65]; // id of its idem record, or ""
-    uint64_t idem_expect;
+    struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
     unsigned audit_count;
     unsigned depth;    // how many reactions led to it
@@ -258,8 +273,20 @@ void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, stru
                    struct hm_str why, struct hm_str whose);
 // The text of the person that the record's sealed fields are about, appended.
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out);
-// Answers from the idem record when there is one (true); else notes what must be expected of it.
-bool hm_call_idem(struct call *call);
+void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
+void hm_call_leave_lane(struct call *call);
+
+// ---- idem (idem.c) ------------------------------------------------------------------------------------
+// Looks at the call's idem key. False: it has been answered, from the record or because the key is no key, or
+// it waits for the end of another call with the same key.
+bool hm_idem_take(struct call *call);
+void hm_idem_resume(struct institution *inst); // those that have waited
+void hm_idem_end(struct call *call);           // the call ends, whatever its answer
+bool hm_idem_busy(struct institution *inst, struct hm_str id);
+// Adds the record that keeps the answer; nothing when the call has no key.
+void hm_idem_put(struct commit_item *item, struct call *call, struct hm_str result);
+// For a core method that has done its work without a commit: answers when the answer is kept.
+void hm_idem_finish(struct call *call, struct hm_str result);
 
 // What a worker says about a call; false: it is nonsense.
 bool hm_call_result(struct call *call, struct hm_str payload);
@@ -473,6 +500,8 @@ void hm_watch_close(struct hm_engine *engine);
 void hm_watch_tick(struct hm_engine *engine);
 // Candidates for ordinary starts of this institution (JSON array), or empty.
 struct hm_str hm_watch_candidates(struct institution *inst);
+
+void hm_expire_tick(struct institution *inst, int64_t now_ms);
 
 void hm_backups_wait(struct hm_engine *engine);
 // Checks roles (JSON array of texts); empty is fine. The error says which is unknown.

@@ -157,7 +157,7 @@ static void fail_because(struct job *job, enum hm_code code, const char *message
 static void job_committed(struct commit_item *item) {
     struct job *job = item->arg;
     if (!item->ok || item->commit.code != HM_OK) {
-        if (!hm_call_idem(item->call)) hm_call_fail_item(item->call, item); // the same key came twice at once
+        hm_call_fail_item(item->call, item);
         job_free(job);
         return;
     }
@@ -485,7 +485,7 @@ static void job_cancel(struct call *call) {
         fail_because(found, HM_CONFLICT, "cancelled");
     else
         hm_proc_kill(found->proc, "cancelled"); // its call is lost, which ends the job
-    hm_call_ok(call, HM_LIT("{}"));
+    hm_idem_finish(call, HM_LIT("{}"));
 }
 
 static const struct core_method rows[] = {

@@ -366,8 +366,7 @@ static void session_logout(struct call *call) {
     }
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     hm_item_remove(item, "session", hm_str_of(call->session->token_hash), HM_ANY_VERSION);
-    item->call = call;
-    hm_item_submit(item, logout_committed);
+    hm_item_finish_call(item, call, HM_LIT("{}"), logout_committed);
 }
 
 struct listing {

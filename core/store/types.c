@@ -23,7 +23,7 @@ static const char core_json[] =
     "{\"name\":\"session\",\"hidden\":true,\"indexes\":[{\"name\":\"person\",\"fields\":[\"person\"]},"
     "{\"name\":\"account\",\"fields\":[\"account\"]}]},"
     "{\"name\":\"invitation\",\"hidden\":true,\"indexes\":[{\"name\":\"person\",\"fields\":[\"person\"]}]},"
-    "{\"name\":\"idem\",\"hidden\":true},"
+    "{\"name\":\"idem\",\"hidden\":true,\"indexes\":[{\"name\":\"expires\",\"fields\":[\"expires\"]}]},"
     "{\"name\":\"job\"},"
     "{\"name\":\"plugin\"},"
     "{\"name\":\"plugin_version\",\"indexes\":[{\"name\":\"plugin\",\"fields\":[\"plugin\"]}]},"
