@@ -52,6 +52,7 @@ enum kind {
     TOGGLE,  // item a: deleted when there, made when not
     CREATE,  // item a, refused when there
     COUNT,   // items in group a, counted only
+    ANY,     // is there one in group a? Only that is looked at
     CAP,     // item a goes into group b when fewer than c are there
     SUM,     // items with values a to b
     IDS,     // items with ids a to b
@@ -69,8 +70,8 @@ enum kind {
     KINDS
 };
 static const char *const kind_names[KINDS] = {
-    "GET",   "ADD",  "PUT",   "DROP", "TOGGLE", "CREATE", "COUNT",  "CAP",  "SUM",     "IDS",  "LAST",
-    "FIRST", "SKEW", "CLEAR", "CALL", "FREE",   "UNCALL", "MEMBER", "JOIN", "JOIN_IF", "LEAVE"};
+    "GET",  "ADD",   "PUT",  "DROP",  "TOGGLE", "CREATE", "COUNT",  "ANY",    "CAP",  "SUM",     "IDS",
+    "LAST", "FIRST", "SKEW", "CLEAR", "CALL",   "FREE",   "UNCALL", "MEMBER", "JOIN", "JOIN_IF", "LEAVE"};
 
 struct op {
     enum kind kind;
@@ -165,6 +166,9 @@ static inline void run_query(const struct op *op, const struct view *v, struct t
     switch (op->kind) {
     case COUNT:
         see_rows(v, t, (struct query){ITEM, BY_GROUP, op->a, -1, -1, false, 0, false}, rows);
+        break;
+    case ANY:
+        see_rows(v, t, (struct query){ITEM, BY_GROUP, op->a, -1, -1, false, 1, false}, rows);
         break;
     case SUM:
         see_rows(v, t, (struct query){ITEM, BY_VALUE, -1, op->a, op->b, false, 0, true}, rows);
@@ -347,6 +351,7 @@ static inline struct op random_op(uint64_t *rng, bool first) {
         op.b = pick(rng, GROUPS);
         break;
     case COUNT:
+    case ANY:
     case FIRST:
     case CLEAR:
         op.a = pick(rng, GROUPS);
