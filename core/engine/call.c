@@ -181,6 +181,10 @@ static void resolve(struct call *call) {
 }
 
 void hm_call_begin(struct call *call) {
+    if (call->session && call->session->ended) { // while the call waited
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return;
+    }
     if (call->core) {
         call->core->fn(call);
         return;
@@ -312,6 +316,32 @@ static struct proc *least_loaded(struct institution *inst) {
     return best;
 }
 
+// Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
+// roles, or signed out. False: the call has been answered.
+static bool still_permitted(struct call *call) {
+    struct institution *inst = call->institution;
+    struct hm_session *session = call->session;
+    if (!session || call->job) return true;
+    if (session->ended) {
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return false;
+    }
+    call->known = inst->told;
+    if (call->principals == session->principals) return true;
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
+    hm_principals_unref(call->principals);
+    call->principals = hm_principals_ref(session->principals);
+    call->admin = session->admin;
+    free(call->caller_json);
+    call->caller_json = NULL;
+    caller_json(call);
+    return !method || permitted(call, method->access, method->roles);
+}
+
+static void send(struct proc *proc, struct call *call) {
+    if (still_permitted(call)) hm_proc_call(proc, call);
+}
+
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One
 // that is overtaken even there, by calls outside, gets a turn in which nobody else commits, and so cannot be
 // overtaken: what is being committed is waited for, then it runs, and what was brought meanwhile comes behind
@@ -333,14 +363,14 @@ static void next_contended(struct institution *inst) {
         inst->engine->counters.exclusive_turns++;
     }
     inst->contender = call;
-    hm_proc_call(proc, call);
+    send(proc, call);
 }
 
 void hm_call_dispatch(struct institution *inst) {
     next_contended(inst);
     struct proc *proc;
     while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
-        hm_proc_call(proc, inst->queue);
+        send(proc, inst->queue);
     if (!inst->queue)
         inst->pressed_us = 0;
     else if (!inst->pressed_us)

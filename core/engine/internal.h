@@ -240,6 +240,7 @@ struct call {
     bool system, admin;
     bool local;        // from this machine (which gives no rights but to sign in to demo accounts)
     char *caller_json; // what the worker is told
+    uint64_t known; // seq of the last change that caller_json and principals take account of; 0: no session
     char by[144];
     struct hm_principals *principals; // owned reference; NULL: a stranger
     uint8_t seed[32];
@@ -362,6 +363,11 @@ void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, u
                  struct hm_str data, const char *audience);
 void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect);
 void hm_item_audits(struct commit_item *item, struct call *call);
+// The item holds only if nothing in [low, high) has changed since the snapshot of that seq.
+void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
+                 uint64_t seq);
+// Whether no record has this value of the index; if so, the item holds only as long as that is true.
+bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
 // For a core method: its item carries the idem record and the result. done: as for hm_item_submit,
 // hm_call_committed ends the call with the result.

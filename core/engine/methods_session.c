@@ -242,7 +242,12 @@ static void accept_hashed(void *arg, bool ok, const char *hash) {
             hm_item_new(a->institution, a->who.person[0] ? a->who.person : a->who.account, call->method);
         hm_item_remove(item, "invitation", hm_str_of(a->code_hash), a->version);
         put_account(item, &a->who, a->login, hm_buf_view(&a->shown), hash);
-        commit_session(item, call, a->institution, &a->who);
+        if (!a->who.person[0] || hm_item_none(item, "account", "person", hm_str_of(a->who.person))) {
+            commit_session(item, call, a->institution, &a->who);
+        } else {
+            hm_item_free(item);
+            hm_call_reason(call, HM_CONFLICT, "reason", "person_has_account");
+        }
     }
     acceptance_free(a);
 }

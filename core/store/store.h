@@ -136,7 +136,8 @@ bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error 
 // --------------------------------------------------------------------------------- What a method read, and
 // what it intends: the form in which workers send it (script/frames.h) after it has been parsed.
 enum hm_space { HM_SPACE_REC, HM_SPACE_IDX, HM_SPACE_MEM };
-struct hm_seen { // range when `high.len`, else a point: record `type,id` was seen with `version` (0 = absent)
+struct hm_seen { // range when `high.len`, read on the call's snapshot or, if not 0, on that of seq `version`;
+                 // else a point: record `type,id` was seen with `version` (0 = absent)
     struct hm_str type, id;
     uint64_t version;
     enum hm_space space;

@@ -3,7 +3,7 @@
 // log, on plain objects. HAMROH_SEED repeats a run's programs (not its timing).
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { serve_for, slow } from './harness.mjs';
+import { refused, serve_for, slow } from './harness.mjs';
 
 // A program is a text such as "add:1:2 count:0"; every call leaves a mark, whose place in the log is the call's place.
 const plugin = `
@@ -69,6 +69,7 @@ return service {
       indexes = { by_n = { fields = { "n" } }, by_group = { fields = { "g" } } } },
     iso_name = { key = "natural", fields = { name = integer {} },
       indexes = { by_name = { fields = { "name" }, unique = true } } },
+    iso_pair = { key = "natural", fields = {} },
     iso_mark = { key = "natural", fields = { n = integer {} } },
   },
   methods = {
@@ -92,6 +93,22 @@ return service {
         for _ = 1, p.spin do end
         store.put("iso_mark", { id = p.op, data = { n = total }, audience = { "institution" } })
         return { total = total }
+      end },
+    ["iso.pair"] = { summary = "makes a pair of these", access = "signed_in", writes = true,
+      params = { op = text { required = true }, id = text { required = true }, members = list { of = text {} } },
+      run = function(ctx, p)
+        if store.get("iso_pair", p.id) then store.delete("iso_pair", p.id) end
+        store.put("iso_pair", { id = p.id, data = {}, members = p.members, audience = { "institution" } })
+        store.put("iso_mark", { id = p.op, data = {}, audience = { "institution" } })
+        return {}
+      end },
+    ["iso.allowed"] = { summary = "asks for a right, and takes its time", access = "signed_in", writes = true,
+      params = { op = text { required = true }, right = text { required = true }, spin = integer { required = true } },
+      run = function(ctx, p)
+        ctx:require(p.right)
+        for _ = 1, p.spin do end
+        store.put("iso_mark", { id = p.op, data = {}, audience = { "institution" } })
+        return {}
       end },
     ["iso.hot"] = { summary = "makes an item, or adds one to it", access = "signed_in", writes = true,
       params = { op = text { required = true }, id = text { required = true } },
@@ -170,6 +187,7 @@ const world = serve_for(test, { settings: 'return { workers_max = 4, cpu_ms = 20
   const place = await server.institution('iso');
   await place.deploy('service', 'iso', plugin);
   await place.account('someone', ['student'], 'person-1');
+  await place.account('member', ['student', 'coach'], 'person-2');
   const clients = [];
   for (let i = 0; i < CLIENTS; i++) clients.push(await place.client('someone'));
   const reader = await place.client('someone');
@@ -276,4 +294,53 @@ world.test('a slow call that reads what others keep writing is not starved', asy
   }
   assert.ok((await metric('hamroh_exclusive_turns_total')) > before, 'it was never overtaken: this proves nothing');
   assert.equal(await metric('hamroh_conflicts_given_up_total'), 0);
+});
+
+world.test('a right that is taken away while a call runs is not used after it', async () => {
+  const [other] = world.clients;
+  const member = await world.place.client('member');
+  const account = (await world.place.call('account.list')).items.find((a) => a.login === 'member').id;
+  const spin = 1e8 / slow;
+  const cases = [
+    ['membership', 'iso_pair:one', () => other.call('iso.pair', { op: 'left', id: 'one', members: ['person:person-1'] })],
+    ['role', 'coach', () => world.place.call('account.set_roles', { account, roles: ['student'] })],
+  ];
+  await other.call('iso.pair', { op: 'joined', id: 'one', members: ['person:person-1', 'person:person-2'] });
+  for (const [name, right, take_away] of cases) {
+    await several_workers();
+    await member.call('iso.allowed', { op: `${name} before`, right, spin: 0 });
+    const reruns = await metric('hamroh_conflict_reruns_total');
+    const using = member.call('iso.allowed', { op: `${name} during`, right, spin });
+    for (let i = 0; (await metric('hamroh_running_calls')) < 1; i++) assert.ok(i < 1000, 'the call does not run');
+    await take_away();
+    const error = await refused(using, -32002);
+    assert.ok(error.data.need.includes(right));
+    assert.equal(await metric('hamroh_conflict_reruns_total'), reruns + 1);
+    await refused(member.call('iso.allowed', { op: `${name} after`, right, spin: 0 }), -32002);
+  }
+  await caught_up('end-3');
+  assert.deepEqual(
+    world.reader.feed.map((e) => e.id).filter((id) => / (before|during|after)$/.test(id)),
+    ['membership before', 'role before'],
+  );
+  member.close();
+});
+
+world.test('of many who make an account for one person at the same time only one does', async () => {
+  const making = Array.from({ length: 6 }, (_, i) =>
+    world.place.account(`same-${i}`, ['student'], 'person-9').then(() => 'made', (error) => error.data.reason),
+  );
+  const slowly = Array.from({ length: 3 }, (_, i) =>
+    world.place
+      .call('account.create', { login: `slow-${i}`, password: 'long enough words', roles: ['student'], person: 'person-8' })
+      .then(() => 'made', (error) => error.data.reason),
+  );
+  for (const all of [making, slowly]) {
+    const ends = await Promise.all(all);
+    assert.equal(ends.filter((e) => e === 'made').length, 1, String(ends));
+    assert.ok(ends.every((e) => ['made', 'busy', 'person_has_account'].includes(e)), String(ends));
+  }
+  const accounts = (await world.place.call('account.list')).items;
+  assert.equal(accounts.filter((a) => a.person === 'person-9').length, 1);
+  assert.equal(accounts.filter((a) => a.person === 'person-8').length, 1);
 });
