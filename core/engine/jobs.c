@@ -417,7 +417,7 @@ void hm_job_close(struct institution *inst) {
 // ---- job.get, job.list, job.cancel --------------------------------------------------------------------
 
 static void job_get(struct call *call) {
-    char id[HM_ID_MAX + 1], note[1001] = "";
+    char id[HM_ID_MAX + 1], note[1001] = "", state[16];
     struct hm_read *read = NULL;
     struct hm_record record;
     struct hm_json data;
@@ -431,7 +431,9 @@ static void job_get(struct call *call) {
     }
     if (hm_read_data(read, "job", hm_str_of(id), &record, &data) &&
         hm_access_meets(call->principals, record.audience)) {
-        if (job_live(call->institution, hm_str_of(id), &progress, note, sizeof note)) {
+        // The record may have ended already while its commit is still on its way back to the loop.
+        bool running = hm_json_get_text(data, "state", state, sizeof state) && strcmp(state, "running") == 0;
+        if (running && job_live(call->institution, hm_str_of(id), &progress, note, sizeof note)) {
             hm_json_put_double(&number, progress);
             hm_json_put_str(&quoted, hm_str_of(note));
             hm_json_with(data, "progress", hm_buf_view(&number), &live);
