@@ -14,8 +14,13 @@
 #include <time.h>
 
 #define CALLS_MAX 9
-#define SEARCH_MAX 6 // calls of histories whose order is searched for
-#define RERUNS 8     // as the engine does
+#define SEARCH_MAX 6       // calls of histories whose order is searched for
+#define RERUNS 8           // as the engine does
+#ifdef __SANITIZE_THREAD__ // nothing here has threads
+#define HISTORIES 300
+#else
+#define HISTORIES 3000
+#endif
 #define ENTRIES_MAX (CALLS_MAX * (RERUNS + 2))
 
 static const char types_json[] =
@@ -651,9 +656,10 @@ static void print_history(struct world *w, const struct history *h) {
 
 // ---- tests --------------------------------------------------------------------------------------------
 
-static void world_new(struct world *w, enum sabotage sabotage) {
+static void world_new(struct world *w, enum sabotage sabotage, uint64_t histories) {
     *w = (struct world){.sabotage = sabotage};
-    fx_new(&w->f, sabotage == NO_UNIQUE ? types_not_unique : types_json, (size_t)2 << 30);
+    fx_new(&w->f, sabotage == NO_UNIQUE ? types_not_unique : types_json,
+           (64u << 20) + (size_t)histories * 4096);
     mdb_env_set_flags(w->f.store->env, MDB_NOSYNC, 1); // nothing here is about the disk
     w->types = hm_store_types(w->f.store);
     w->tx = hm_tx_new();
@@ -691,9 +697,9 @@ static void random_histories_of_concurrent_calls_equal_a_serial_order(void **sta
     struct world w;
     struct history h;
     uint64_t seed = number("HAMROH_SEED", 0);
-    uint64_t count = number("HAMROH_HISTORIES", seed ? 1 : 3000);
+    uint64_t count = number("HAMROH_HISTORIES", seed ? 1 : HISTORIES);
     if (!seed) seed = (uint64_t)time(NULL) * 100000;
-    world_new(&w, NOTHING);
+    world_new(&w, NOTHING, count);
     if (find_fault(&w, seed, count, &h)) {
         print_history(&w, &h);
         fail_msg("HAMROH_SEED=%llu is not serializable", (unsigned long long)h.seed);
@@ -717,7 +723,7 @@ static void without_any_one_check_a_history_goes_wrong_and_is_shrunk_to_a_few_ca
     for (int s = NO_POINTS; s < SABOTAGES; s++) {
         struct world w;
         struct history h;
-        world_new(&w, (enum sabotage)s);
+        world_new(&w, (enum sabotage)s, 3000);
         if (!find_fault(&w, 1, 3000, &h)) fail_msg("sabotage %d was not noticed", s);
         if (getenv("HAMROH_SHOW")) print_history(&w, &h);
         if (h.calls > 3) {
