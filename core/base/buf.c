@@ -38,8 +38,9 @@ char *hm_strdup(const char *text) {
 }
 
 char *hm_str_dup(struct hm_str s) {
-    char *copy = hm_alloc(s.len + 1);
+    char *copy = hm_realloc(NULL, s.len + 1);
     if (s.len) memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
     return copy;
 }
 

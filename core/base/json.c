@@ -426,7 +426,11 @@ bool hm_json_string(struct hm_json value, struct hm_buf *out) {
 
 bool hm_json_get_text(struct hm_json object, const char *name, char *out, size_t cap) {
     struct hm_json value;
-    if (!hm_json_get(object, name, &value) || value.kind != HM_JSON_STRING) return false;
+    return hm_json_get(object, name, &value) && hm_json_text(value, out, cap);
+}
+
+bool hm_json_text(struct hm_json value, char *out, size_t cap) {
+    if (value.kind != HM_JSON_STRING) return false;
     const char *at = value.raw.ptr + 1, *end = value.raw.ptr + value.raw.len - 1;
     char room[4];
     size_t len = 0;

@@ -52,6 +52,7 @@ size_t hm_json_count(struct hm_json value); // elements or members, 0 for scalar
 // String member decoded into a fixed buffer, terminated; false when absent, no string, longer than cap-1 or
 // with a zero byte inside.
 bool hm_json_get_text(struct hm_json object, const char *name, char *out, size_t cap);
+bool hm_json_text(struct hm_json value, char *out, size_t cap); // the same of a value
 
 // Writing.
 void hm_json_put_str(struct hm_buf *b, struct hm_str text); // quoted and escaped; bad UTF-8 becomes U+FFFD

@@ -32,6 +32,8 @@ static const struct row rows[] = {
      "ADDRESS:PORT; put a reverse proxy with TLS in front of any address but this machine's own"},
     {"web_dir", TEXT, FIELD(web_dir), 0, 0, 0, NULL, "folder of the built web client"},
     {"plugin_dir", TEXT, FIELD(plugin_dir), 0, 0, 0, NULL, "folder of the plugins that ship with Hamroh"},
+    {"backup_dir", TEXT, FIELD(backup_dir), 0, 0, 0, "",
+     "folder for backups, better on another disk; empty: DATA/backups"},
     {"watch_dir", TEXT, FIELD(watch_dir), 0, 0, 0, "",
      "for authors of plugins: a folder that serves as the institution's layer, reloaded as files change"},
     {"watch_institution", TEXT, FIELD(watch_institution), 0, 0, 0, "",
@@ -232,35 +234,41 @@ static void *limited_alloc(void *arg, void *old, size_t old_size, size_t size) {
     return p;
 }
 
-bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems) {
+bool hm_settings_parse(const char *name, struct hm_str text, struct hm_settings *settings,
+                       struct hm_buf *problems) {
     size_t before = problems->len, used = 0;
-    struct hm_buf text = {0}, chunk = {0};
-    struct hm_error err = {0};
-    lua_State *L = NULL;
-    hm_buf_printf(&chunk, "@%s", path);
-    if (!hm_read_file(path, 1u << 20, &text, &err)) {
-        hm_buf_printf(problems, "%s\n", err.message);
-        goto out;
-    }
-    L = lua_newstate(limited_alloc, &used);
+    struct hm_buf chunk = {0};
+    lua_State *L = lua_newstate(limited_alloc, &used);
+    hm_buf_printf(&chunk, "@%s", name);
     if (!L) {
         hm_buf_text(problems, "there is no memory for Lua\n");
         goto out;
     }
     lua_sethook(L, too_long, LUA_MASKCOUNT, STEPS_MAX);
     // "t": no bytecode. No library is opened: the globals are empty.
-    if (luaL_loadbufferx(L, text.data ? text.data : "", text.len, chunk.data, "t") || lua_pcall(L, 0, 1, 0))
+    if (luaL_loadbufferx(L, text.ptr ? text.ptr : "", text.len, chunk.data, "t") || lua_pcall(L, 0, 1, 0))
         hm_buf_printf(problems, "%s\n",
                       lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "it raises an error");
     else if (!lua_istable(L, -1) || !lua_checkstack(L, 8))
-        hm_buf_printf(problems, "%s: must return a table: return { listen = \"127.0.0.1:8080\" }\n", path);
+        hm_buf_printf(problems, "%s: must return a table: return { listen = \"127.0.0.1:8080\" }\n", name);
     else
         take_all(L, settings, problems);
 out:
     if (L) lua_close(L);
-    hm_buf_free(&text);
     hm_buf_free(&chunk);
     return problems->len == before;
+}
+
+bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems) {
+    struct hm_buf text = {0};
+    struct hm_error err = {0};
+    bool ok = hm_read_file(path, 1u << 20, &text, &err);
+    if (ok)
+        ok = hm_settings_parse(path, hm_buf_view(&text), settings, problems);
+    else
+        hm_buf_printf(problems, "%s\n", err.message);
+    hm_buf_free(&text);
+    return ok;
 }
 
 void hm_settings_write_defaults(struct hm_buf *out) {

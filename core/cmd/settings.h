@@ -9,6 +9,9 @@ void hm_settings_defaults(struct hm_settings *settings);
 // setting's name and what it takes; false when there were any (settings is then half filled and must not be
 // used).
 bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_buf *problems);
+// The same of a text; name: how errors call it.
+bool hm_settings_parse(const char *name, struct hm_str text, struct hm_settings *settings,
+                       struct hm_buf *problems);
 // What must hold between settings, once options of the command line were laid over the file; problems as
 // above.
 bool hm_settings_check(const struct hm_settings *settings, struct hm_buf *problems);

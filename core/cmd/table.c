@@ -55,13 +55,56 @@ static const char plugin_help[] =
     "KIND is service, matcher, activity, questionnaire or report; the folder of a\n"
     "FILE (matchers/…) says its kind.\n";
 static const char backup_help[] =
-    "hamroh backup --data DIR --to NEW_DIR\n\n"
-    "A consistent copy of every institution with checksums, also while it is served.\n"
-    "The server's key is not in it: whoever has both can read everything.\n";
+    "hamroh backup --data DIR [--to SETS] [--name NAME]\n\n"
+    "A consistent copy of every institution with checksums, also while it is served:\n"
+    "SETS/INSTITUTION/NAME. SETS is made when missing; without --to it is the setting\n"
+    "backup_dir or DIR/backups. NAME is the time unless given. Backup into the same\n"
+    "SETS again and again; a NAME that is no longer wanted is simply removed.\n\n"
+    "The server's key is not in it, and neither are people's keys: those lie once, in\n"
+    "SETS/INSTITUTION/keyring, and each backup replaces that file by the newest. Every\n"
+    "backup of the set opens with it, except what is sealed about people who were\n"
+    "erased: hamroh person erase takes their keys out of every SETS that was used.\n\n"
+    "What only you can do:\n"
+    "  * Whoever has SETS and server.key can read everything. Keep them apart.\n"
+    "  * Take copies of SETS to other places WITHOUT the files `keyring`, or replace\n"
+    "    those after every erasing (copy SETS/*/keyring once more, over the old one,\n"
+    "    with something that overwrites, such as shred, for the old one). A forgotten\n"
+    "    copy of a keyring opens what was sealed when it was made.\n"
+    "  * The old keyring is overwritten before it is let go. Disks without moving\n"
+    "    parts and file systems that write elsewhere (btrfs, ZFS, any with snapshots)\n"
+    "    keep the old bytes for a while all the same: put the data folder and SETS on\n"
+    "    an encrypted disk, delete snapshots after an erasing, and let fstrim run.\n";
 static const char restore_help[] =
-    "hamroh restore --from BACKUP_DIR --key FILE --data NEW_DIR\n\n"
-    "Checks every file of the copy, then makes a new data folder of it. FILE is the\n"
-    "server.key of the folder that was copied.\n";
+    "hamroh restore --from SETS --key FILE --data NEW_DIR [--backup NAME]\n"
+    "               [--institution ID] [--until CHANGE|TIME]\n\n"
+    "Checks every file of a backup, makes a new data folder of it and verifies that.\n"
+    "SETS is what was given to hamroh backup --to; FILE is the server.key of the\n"
+    "folder that was copied.\n"
+    "  --backup       the one of this name; else the newest of each institution\n"
+    "  --institution  only this one; its folder NEW_DIR/institutions/ID can take the\n"
+    "                 place of the damaged one while no server runs\n"
+    "  --until        as it was after a change (its number; needs --institution), or\n"
+    "                 at a time: 2026-11-24T14:30:00+05:00. Any backup made later\n"
+    "                 will do. Calls come back whole or not at all. Accounts and\n"
+    "                 passwords, too, are those of then.\n"
+    "People who were erased since are erased again when the server starts. Make a\n"
+    "backup into SETS soon: only then the restored server knows of it.\n";
+static const char person_help[] =
+    "hamroh person export --data DIR --institution ID [--to FILE] PERSON\n"
+    "hamroh person erase  --data DIR --institution ID --reason TEXT PERSON\n"
+    "hamroh person forget-set --data DIR --institution ID SETS/ID\n\n"
+    "PERSON is the id of a person's record.\n"
+    "export writes, as indented JSON, what the server has about the person and an\n"
+    "administrator may read; what only the person may read (conversations, own\n"
+    "answers) they export themselves. What was sealed is opened, which the audit tells.\n\n"
+    "erase, for good: destroys the person's key here and in every backup set, so that\n"
+    "nothing sealed about them can be read again, in old backups and logs either; ends\n"
+    "their sessions; removes account and invitations; blanks their name in their own\n"
+    "record and in those of others. What remains: texts they wrote, unsealed values\n"
+    "under their id, and the change log, which keeps what was ever written in clear,\n"
+    "the name too, for whoever holds the data folder. See core/store/README.md.\n"
+    "It may be repeated, and must be when it names a backup set it could not reach;\n"
+    "forget-set is for one that no longer exists.\n";
 static const char verify_help[] =
     "hamroh verify --data DIR\n\n"
     "Recomputes the chain of the change log and checks every record and index entry\n"
@@ -81,6 +124,7 @@ const struct hm_command hm_commands[] = {
     {"plugin", "make, try, deploy and take back plugins", plugin_help, hm_cmd_plugin},
     {"backup", "copy a data folder while it is served", backup_help, hm_cmd_backup},
     {"restore", "lay a copy as a new data folder", restore_help, hm_cmd_restore},
+    {"person", "export what is kept about a person, or erase it", person_help, hm_cmd_person},
     {"verify", "check a data folder", verify_help, hm_cmd_verify},
     {"check-config", "check a settings file, or print one", check_config_help, hm_cmd_check_config},
     {"version", "print the version", "hamroh version\n", hm_cmd_version},

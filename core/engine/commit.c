@@ -13,12 +13,13 @@
 #include <stdlib.h>
 
 #define CHUNK_BYTES 65536u
+#define ITEM_ROOM 1200u // a message of some lines, and who sent it
 
 // ---- items --------------------------------------------------------------------------------------------
 
 struct commit_item *hm_item_new(struct institution *inst, const char *by, const char *method) {
-    struct commit_item *item = hm_alloc(sizeof *item);
-    item->institution = inst;
+    struct commit_item *item = hm_realloc(NULL, sizeof *item + ITEM_ROOM);
+    *item = (struct commit_item){.institution = inst};
     item->commit.by = hm_item_keep(item, hm_str_of(by));
     item->commit.method = hm_item_keep(item, hm_str_of(method));
     item->commit.now_ms = hm_now_ms();
@@ -36,7 +37,12 @@ void *hm_item_own(struct commit_item *item, void *memory) {
 }
 
 struct hm_str hm_item_keep(struct commit_item *item, struct hm_str s) {
-    return (struct hm_str){hm_item_own(item, hm_str_dup(s)), s.len};
+    if (s.len >= ITEM_ROOM - item->room_used) return (struct hm_str){hm_item_own(item, hm_str_dup(s)), s.len};
+    char *copy = item->room + item->room_used;
+    if (s.len) memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
+    item->room_used += s.len + 1;
+    return (struct hm_str){copy, s.len};
 }
 
 void hm_item_free(struct commit_item *item) {

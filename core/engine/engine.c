@@ -334,7 +334,7 @@ void hm_engine_close(struct hm_engine *engine) {
     // What waits for a password is answered first: it may hold calls that nothing else knows.
     hm_pwpool_free(engine->passwords);
     engine->passwords = NULL;
-    hm_backups_wait(engine);
+    hm_errands_wait(engine);
     // Then what is being committed gets its true answer. Answers stage nothing new while closing.
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_committer_stop(inst);

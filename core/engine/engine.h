@@ -13,6 +13,7 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     char listen[128];        // "127.0.0.1:8080"
     bool demo_from_anywhere; // accounts marked demo may sign in from other machines
     char web_dir[512], plugin_dir[512];
+    char backup_dir[512]; // where backup.create makes its sets; empty: DATA/backups
     unsigned workers_max; // per institution
     unsigned cpu_ms, job_cpu_ms, deadline_ms, job_deadline_ms;
     uint64_t memory_bytes, job_memory_bytes, output_bytes;

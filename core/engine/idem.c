@@ -19,6 +19,7 @@
 #define ANSWER_MAX (512u << 10) // a longer answer is not kept, only that it was given
 #define WAITING_MAX 64          // calls that wait for one with the same key
 #define CALL_BYTES 16
+#define FORGOTTEN "forgotten" // id of a record that is none of a key
 
 struct idem {
     UT_hash_handle hh;
@@ -184,6 +185,16 @@ void hm_idem_put(struct commit_item *item, struct call *call, struct hm_str resu
     hm_buf_free(&data);
 }
 
+// The answers cannot be read here, so all of them are meant: a record that is newer than they are says so.
+void hm_idem_forget(struct commit_item *item) {
+    hm_item_put(item, "idem", HM_LIT(FORGOTTEN), HM_ANY_VERSION, HM_LIT("{}"), "");
+}
+
+static bool forgotten(struct hm_read *read, uint64_t version) {
+    struct hm_record record;
+    return hm_read_get(read, HM_LIT("idem"), HM_LIT(FORGOTTEN), &record, NULL) && record.version > version;
+}
+
 void hm_idem_finish(struct call *call, struct hm_str result) {
     if (!call->idem || call->engine->closing) {
         hm_call_ok(call, result);
@@ -210,7 +221,8 @@ static enum kept look_up(struct call *call, struct hm_buf *answer) {
             idem->expect = HM_ANY_VERSION; // it may be cleared away meanwhile
         else if (!hm_json_get_text(data, "call", same, sizeof same) || strcmp(same, idem->call) != 0)
             kept = KEPT_OTHER;
-        else if (hm_json_get(data, "answer", &value) && unseal(idem, value, answer))
+        else if (!forgotten(read, record.version) && hm_json_get(data, "answer", &value) &&
+                 unseal(idem, value, answer))
             kept = KEPT_ANSWER;
         else
             kept = KEPT_DONE;

@@ -108,6 +108,7 @@ bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution *
     HASH_ADD_STR(engine->institutions, id, inst);
     hm_store_clear_readers(inst->store);
     hm_job_recover(inst);
+    hm_person_erase_resume(inst);
     hm_inst_touch(inst);
     if (out) *out = inst;
     ok = true;

@@ -33,6 +33,7 @@
 struct call;
 struct catalogue;
 struct commit_item;
+struct errand;
 struct institution;
 struct job;
 struct live;
@@ -83,7 +84,8 @@ struct hm_engine {
     void *drained_arg;
     struct counters counters;
     struct watch *watch;
-    struct backup *backups; // that run, each on a thread of its own
+    struct errand *errands; // under way, each on a thread of its own
+    unsigned exports;       // of them
     int64_t next_sweep_us;
     unsigned unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
@@ -274,6 +276,9 @@ void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, stru
                    struct hm_str why, struct hm_str whose);
 // The text of the person that the record's sealed fields are about, appended.
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out);
+// The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
+void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
+                    struct hm_str why, struct hm_buf *out);
 void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
@@ -282,10 +287,12 @@ void hm_call_leave_lane(struct call *call);
 // it waits for the end of another call with the same key.
 bool hm_idem_take(struct call *call);
 void hm_idem_resume(struct institution *inst); // those that have waited
-void hm_idem_end(struct call *call);           // the call ends, whatever its answer
+void hm_idem_end(struct call *call);           // the call ends, or its answer is not to be kept
 bool hm_idem_busy(struct institution *inst, struct hm_str id);
 // Adds the record that keeps the answer; nothing when the call has no key.
 void hm_idem_put(struct commit_item *item, struct call *call, struct hm_str result);
+// Answers kept before the item's commit are given to nobody any more (somebody who is erased may be in them).
+void hm_idem_forget(struct commit_item *item);
 // For a core method that has done its work without a commit: answers when the answer is kept.
 void hm_idem_finish(struct call *call, struct hm_str result);
 
@@ -323,7 +330,7 @@ struct core_table {
     size_t count;
 };
 extern const struct core_table hm_methods_session, hm_methods_account, hm_methods_record, hm_methods_plugin,
-    hm_methods_admin, hm_methods_job;
+    hm_methods_admin, hm_methods_job, hm_methods_person;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -352,6 +359,8 @@ struct commit_item {
     struct hm_seen *seen;
     void **owned;
     size_t owned_count, owned_cap;
+    size_t room_used; // of what was allocated with the item: most need no more
+    char room[];
 };
 
 struct commit_item *hm_item_new(struct institution *inst, const char *by, const char *method);
@@ -509,7 +518,22 @@ struct hm_str hm_watch_candidates(struct institution *inst);
 
 void hm_expire_tick(struct institution *inst, int64_t now_ms);
 
-void hm_backups_wait(struct hm_engine *engine);
+// ---- errands: work on a thread of its own, see errand.c -------------------------------------------------
+struct errand {
+    struct posted posted;
+    struct errand *next;
+    struct hm_engine *engine;
+    pthread_t thread;
+    bool joined;
+    void (*run)(struct errand *errand);  // on its thread
+    void (*done)(struct errand *errand); // on the loop; may start it once more, or free it
+};
+bool hm_errand_start(struct hm_engine *engine, struct errand *errand, struct hm_error *err);
+void hm_errands_wait(struct hm_engine *engine); // closing: their threads end; `done` comes as posted work
+
+void hm_person_erase(struct call *call);
+void hm_person_erase_resume(
+    struct institution *inst); // what was not finished, or is to be done after a restore
 // Checks roles (JSON array of texts); empty is fine. The error says which is unknown.
 bool hm_roles_valid(struct hm_json roles, struct hm_error *err);
 

@@ -1,14 +1,17 @@
-// Institutions, copies, the audit, and what the server says about itself. Loop thread; copies are made on
-// a thread of their own. What always holds: a caller from the network names no path on the server's disk,
-// only a name under DATA/backups.
+// Institutions, copies, the audit, and what the server says about itself. Loop thread; copies are errands.
+// What always holds: a caller from the network names no path on the server's disk, only a name in the
+// institution's set.
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 // ---- institution.create, institution.list -------------------------------------------------------------
 
@@ -140,92 +143,130 @@ static void institution_list(struct call *call) {
 // ---- backup.create ------------------------------------------------------------------------------------
 
 struct backup {
-    struct posted posted;
-    struct backup *next;
-    pthread_t thread;
-    bool joined;
-    struct hm_engine *engine;
+    struct errand errand;
     struct hm_store *store;
     struct call *call;
-    char *dir;
+    char *set, *name;
     bool ok;
     struct hm_error error;
 };
 
-static void backup_done(struct posted *posted) {
-    struct backup *b = (struct backup *)posted;
-    struct hm_buf result = {0};
-    if (!b->joined) pthread_join(b->thread, NULL);
-    struct backup **at = &b->engine->backups;
-    while (*at != b)
-        at = &(*at)->next;
-    *at = b->next;
+static void backup_free(struct backup *b) {
+    free(b->set);
+    free(b->name);
+    free(b);
+}
+
+static void backup_done(struct errand *errand) {
+    struct backup *b = (struct backup *)errand;
+    struct hm_buf result = {0}, path = {0};
     if (b->ok) {
+        hm_buf_printf(&path, "%s/%s", b->set, b->name);
         hm_buf_char(&result, '{');
-        hm_json_member_str(&result, "path", hm_str_of(b->dir));
+        hm_json_member_str(&result, "name", hm_str_of(b->name));
+        hm_json_member_str(&result, "path", hm_buf_view(&path));
         hm_buf_char(&result, '}');
         hm_idem_finish(b->call, hm_buf_view(&result));
     } else {
         hm_call_fail_error(b->call, &b->error);
     }
     hm_buf_free(&result);
-    free(b->dir);
-    free(b);
+    hm_buf_free(&path);
+    backup_free(b);
 }
 
-static void *backup_main(void *arg) {
-    struct backup *b = arg;
-    struct hm_engine *engine = b->engine;
-    b->ok = hm_store_backup(b->store, b->dir, &b->error);
-    hm_engine_post(engine, &b->posted);
-    return NULL;
+static void backup_run(struct errand *errand) {
+    struct backup *b = (struct backup *)errand;
+    b->ok = hm_store_backup(b->store, b->set, b->name, &b->error);
 }
 
-void hm_backups_wait(struct hm_engine *engine) {
-    for (struct backup *b = engine->backups; b; b = b->next) {
-        pthread_join(b->thread, NULL);
-        b->joined = true;
-    }
-}
-
-// NULL: the call has been answered.
-static char *backup_path(struct call *call) {
-    struct hm_buf to = {0}, path = {0};
-    hm_arg_buf(call, "to", &to);
-    if (call->caller->control && to.len && to.data[0] == '/' && !memchr(to.data, 0, to.len)) return to.data;
-    if (!hm_name_valid(hm_buf_view(&to))) {
+// The institution's folder in the root of the sets, which is made when missing. NULL: the call has been
+// answered.
+static char *backup_set(struct call *call) {
+    const struct hm_settings *settings = &call->engine->settings;
+    struct hm_buf root = {0}, set = {0};
+    char real[PATH_MAX];
+    hm_arg_buf(call, "to", &root);
+    if (root.len && (!call->caller->control || root.data[0] != '/' || memchr(root.data, 0, root.len))) {
         hm_call_param(call, "to",
-                      call->caller->control ? "must be a path from the root, or a name" : "must be a name");
-    } else {
-        hm_buf_printf(&path, "%s/backups", call->engine->data_dir);
-        if (mkdir(path.data, 0700) == 0 || errno == EEXIST)
-            hm_buf_printf(&path, "/%s", to.data);
-        else
-            hm_buf_free(&path);
-        if (!path.data) hm_call_fail(call, HM_UNAVAILABLE, "the folder of the backups cannot be made");
+                      call->caller->control ? "must be a path from the root"
+                                            : "is for commands on the server's machine (hamroh backup)");
+        goto out;
     }
-    hm_buf_free(&to);
-    return path.data;
+    if (!root.len && settings->backup_dir[0])
+        hm_buf_text(&root, settings->backup_dir);
+    else if (!root.len)
+        hm_buf_printf(&root, "%s/backups", call->engine->data_dir);
+    if ((mkdir(root.data, 0700) == 0 || errno == EEXIST) && realpath(root.data, real))
+        hm_buf_printf(&set, "%s/%s", real, call->institution->id);
+    else
+        hm_call_fail(call, HM_UNAVAILABLE, "the folder of the backups cannot be made (setting backup_dir)");
+out:
+    hm_buf_free(&root);
+    return set.data;
+}
+
+// The time, in a form that sorts and that every file system takes.
+static char *backup_name(const char *set) {
+    struct hm_buf name = {0}, path = {0};
+    char stamp[32];
+    time_t now = (time_t)(hm_now_ms() / 1000);
+    struct tm parts;
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H%M%SZ", gmtime_r(&now, &parts));
+    for (int i = 1; i < 1000; i++) {
+        hm_buf_clear(&name);
+        hm_buf_clear(&path);
+        hm_buf_text(&name, stamp);
+        if (i > 1) hm_buf_printf(&name, "-%d", i);
+        hm_buf_printf(&path, "%s/%s", set, name.data);
+        if (access(path.data, F_OK) != 0) break;
+    }
+    hm_buf_free(&path);
+    return name.data;
+}
+
+// Two at once would take the same name, and the second would be worth nothing.
+static bool backup_runs(const struct call *call) {
+    for (struct errand *e = call->engine->errands; e; e = e->next)
+        if (e->run == backup_run && ((struct backup *)e)->store == call->institution->store) return true;
+    return false;
 }
 
 static void backup_create(struct call *call) {
-    struct hm_engine *engine = call->engine;
-    char *dir = backup_path(call);
-    if (!dir) return;
-    struct backup *b = hm_alloc(sizeof *b);
-    *b = (struct backup){.posted.run = backup_done,
-                         .engine = engine,
-                         .store = call->institution->store,
-                         .call = call,
-                         .dir = dir};
-    if (pthread_create(&b->thread, NULL, backup_main, b) != 0) {
-        hm_call_fail(call, HM_UNAVAILABLE, "no thread for a backup");
-        free(b->dir);
-        free(b);
+    struct hm_error err = {0};
+    struct hm_buf name = {0};
+    if (backup_runs(call)) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "backup_runs");
         return;
     }
-    b->next = engine->backups;
-    engine->backups = b;
+    char *set = backup_set(call);
+    if (!set) return;
+    hm_arg_buf(call, "name", &name);
+    if (!name.len) hm_buf_free(&name);
+    struct backup *b = hm_alloc(sizeof *b);
+    *b = (struct backup){.errand = {.run = backup_run, .done = backup_done},
+                         .store = call->institution->store,
+                         .call = call,
+                         .set = set,
+                         .name = name.len ? name.data : backup_name(set)};
+    if (!hm_errand_start(call->engine, &b->errand, &err)) {
+        hm_call_fail_error(call, &err);
+        backup_free(b);
+    }
+}
+
+// A set that is gone for good is not looked for any more when somebody is erased.
+static void backup_forget(struct call *call) {
+    struct hm_error err = {0};
+    struct hm_buf set = {0};
+    hm_arg_buf(call, "set", &set);
+    if (!set.len || memchr(set.data, 0, set.len))
+        hm_call_param(call, "set", "must be the path of a set, as person.erase tells it");
+    else if (hm_store_forget_set(call->institution->store, set.data, &err))
+        hm_call_ok(call, HM_LIT("{}"));
+    else
+        hm_call_fail_error(call, &err);
+    hm_buf_free(&set);
 }
 
 // ---- the rest -----------------------------------------------------------------------------------------
@@ -285,8 +326,12 @@ static const struct core_method rows[] = {
     {"institution.create", ACCESS_CLUSTER, "id:text! title:any! zone_minutes:int",
      "Makes an institution; gives the invitation code of its first administrator.", institution_create},
     {"institution.list", ACCESS_PUBLIC, "", "The institutions of this server.", institution_list},
-    {"backup.create", ACCESS_ADMIN, "to:long!", "A consistent copy of the institution while it is served.",
+    {"backup.create", ACCESS_ADMIN, "to:long name:text",
+     "A consistent copy of the institution while it is served; the set it goes into gets the keyring as it "
+     "is now.",
      backup_create},
+    {"backup.forget", ACCESS_ADMIN, "set:long!",
+     "Forgets a backup set that is gone for good, so that person.erase does not look for it.", backup_forget},
     {"audit.list", ACCESS_ADMIN, "whose:text order:text limit:int cursor:long",
      "Who opened which sealed field, and why.", audit_list},
     {"rpc.discover", ACCESS_PUBLIC, "institution:text", "This document.", rpc_discover},

@@ -15,10 +15,9 @@
 
 // ---- record.get ---------------------------------------------------------------------------------------
 
-// The envelope with its sealed fields opened. Only those that can be opened: the key of an erased person
-// is gone for good.
-static void open_sealed(struct call *call, const struct hm_type *type, const struct hm_record *record,
-                        struct hm_str why, struct hm_buf *out) {
+// Only those that can be opened: the key of an erased person is gone for good.
+void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
+                    struct hm_str why, struct hm_buf *out) {
     struct hm_buf whose = {0}, data = {0};
     struct hm_json now = {HM_JSON_OBJECT, record->data};
     hm_record_about(type, record, &whose);
@@ -67,8 +66,9 @@ static void record_get(struct call *call) {
     if (type && !type->hidden && id[0])
         found = hm_read_get(read, hm_str_of(name), hm_str_of(id), &record, &err);
     found = found && may_read(call, &record);
-    if (found && record.sealed.len) open_sealed(call, type, &record, hm_str_of(why), &opened);
+    if (found && record.sealed.len) hm_record_open(call, type, &record, hm_str_of(why), &opened);
     sealed = call->audits != NULL;
+    if (sealed) hm_idem_end(call); // reads the same again; what was opened is stored nowhere
     if (found && !sealed)
         hm_call_ok(call,
                    opened.len ? hm_buf_view(&opened) : record.json); // copied from the map by the answer

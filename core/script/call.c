@@ -28,15 +28,31 @@ void hm_push_str(lua_State *L, struct hm_str s) {
     lua_pushlstring(L, s.ptr ? s.ptr : "", s.len);
 }
 
+// What we wrote ourselves need not be parsed to be known.
+static enum hm_json_kind kind_of(char first) {
+    switch (first) {
+    case '{':
+        return HM_JSON_OBJECT;
+    case '[':
+        return HM_JSON_ARRAY;
+    case '"':
+        return HM_JSON_STRING;
+    case 't':
+        return HM_JSON_TRUE;
+    case 'f':
+        return HM_JSON_FALSE;
+    case 'n':
+        return HM_JSON_NULL;
+    default:
+        return HM_JSON_NUMBER;
+    }
+}
+
 struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what) {
-    struct hm_host *host = hm_host_of(L);
-    struct hm_buf *b = hm_scratch(host, which);
+    struct hm_buf *b = hm_scratch(hm_host_of(L), which);
     struct hm_error err = {0};
-    struct hm_json value = {0};
-    if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err) ||
-        !hm_json_parse(hm_buf_view(b), &value, &err))
-        luaL_error(L, "%s: %s", what, err.message);
-    return value;
+    if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err)) luaL_error(L, "%s: %s", what, err.message);
+    return (struct hm_json){kind_of(b->data[0]), hm_buf_view(b)};
 }
 
 // Errors of the protocol are tables {code=, message=, data=} with this metatable, so that a plugin may look
@@ -245,22 +261,68 @@ void hm_trouble_take(struct hm_host *host, int status) {
 
 // ---- who is calling ----------------------------------------------------------------------------
 
-static bool json_flag(struct hm_json object, const char *name) {
-    struct hm_json v;
-    bool on = false;
-    return hm_json_get(object, name, &v) && hm_json_bool(v, &on) && on;
-}
-
 void hm_who_read(struct hm_who *who, struct hm_json caller) {
+    struct hm_json_iter it = hm_json_iter(caller);
+    struct hm_json key, value;
     hm_who_free(who);
     who->caller = caller;
-    if (!hm_json_get_text(caller, "person", who->person, sizeof who->person)) who->person[0] = '\0';
-    if (!hm_json_get_text(caller, "login", who->login, sizeof who->login)) who->login[0] = '\0';
-    if (!hm_json_get_text(caller, "locale", who->locale, sizeof who->locale))
-        snprintf(who->locale, sizeof who->locale, "uz");
-    who->admin = json_flag(caller, "admin");
-    who->local = json_flag(caller, "local");
-    if (!hm_json_get(caller, "roles", &who->roles)) who->roles = (struct hm_json){0};
+    snprintf(who->locale, sizeof who->locale, "uz");
+    while (hm_json_next(&it, &key, &value)) {
+        if (hm_json_key_is(key, HM_LIT("person"))) {
+            if (!hm_json_text(value, who->person, sizeof who->person)) who->person[0] = '\0';
+        } else if (hm_json_key_is(key, HM_LIT("login"))) {
+            if (!hm_json_text(value, who->login, sizeof who->login)) who->login[0] = '\0';
+        } else if (hm_json_key_is(key, HM_LIT("locale"))) {
+            if (!hm_json_text(value, who->locale, sizeof who->locale))
+                snprintf(who->locale, sizeof who->locale, "uz");
+        } else if (hm_json_key_is(key, HM_LIT("roles"))) {
+            who->roles = value;
+        } else if (hm_json_key_is(key, HM_LIT("admin"))) {
+            if (!hm_json_bool(value, &who->admin)) who->admin = false;
+        } else if (hm_json_key_is(key, HM_LIT("local"))) {
+            if (!hm_json_bool(value, &who->local)) who->local = false;
+        }
+    }
+}
+
+static size_t place_of(struct hm_str text) {
+    uint64_t hash = text.len, word;
+    for (size_t at = 0; at + sizeof word <= text.len; at += sizeof word) {
+        memcpy(&word, text.ptr + at, sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 29;
+    }
+    return hash % HM_CALLERS;
+}
+
+bool hm_who_recall(struct hm_host *host, struct hm_str text, struct hm_who *who, struct hm_error *err) {
+    struct hm_known *known = &host->known[place_of(text)];
+    hm_who_free(who);
+    if (!known->text || !hm_str_eq((struct hm_str){known->text, known->len}, text)) {
+        struct hm_json caller;
+        hm_who_free(&known->who);
+        free(known->text);
+        known->text = hm_str_dup(text);
+        known->len = text.len;
+        if (!hm_json_parse((struct hm_str){known->text, known->len}, &caller, err)) {
+            free(known->text);
+            known->text = NULL;
+            return false;
+        }
+        hm_who_read(&known->who, caller);
+        hm_who_principals(&known->who);
+    }
+    *who = known->who;
+    hm_principals_ref(who->principals);
+    return true;
+}
+
+void hm_who_forget(struct hm_host *host) {
+    for (size_t i = 0; i < HM_CALLERS; i++) {
+        hm_who_free(&host->known[i].who);
+        free(host->known[i].text);
+        host->known[i].text = NULL;
+    }
 }
 
 void hm_who_free(struct hm_who *who) {
@@ -522,7 +584,6 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     struct hm_call *c = &host->call;
     struct hm_error err = {0};
     uint8_t seed[32] = {0};
-    struct hm_json caller = {0};
     hm_trouble_clear(host);
     hm_buf_clear(&host->out);
     c->number = args->number;
@@ -534,8 +595,7 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     if (args->seed.len)
         memcpy(seed, args->seed.ptr, args->seed.len < sizeof seed ? args->seed.len : sizeof seed);
     hm_random_seed(&c->random, seed);
-    if (hm_json_parse(args->caller.len ? args->caller : HM_LIT("{}"), &caller, &err))
-        hm_who_read(&c->who, caller);
+    hm_who_recall(host, args->caller.len ? args->caller : HM_LIT("{}"), &c->who, &err);
     // Own writes are held outside of Lua: they get as much again as Lua has.
     size_t bytes = args->limits.memory_bytes && args->limits.memory_bytes < SIZE_MAX
                        ? (size_t)args->limits.memory_bytes

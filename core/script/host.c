@@ -33,6 +33,7 @@ void hm_host_free(struct hm_host *host) {
     if (!host) return;
     hm_host_drop(host);
     hm_who_free(&host->call.who);
+    hm_who_forget(host);
     hm_tx_free(host->tx);
     hm_sources_free(&host->sources);
     hm_buf_free(&host->catalogue);

@@ -78,7 +78,7 @@ struct hm_trouble {
     struct hm_buf data; // JSON object, or empty
 };
 
-struct hm_who { // borrowed from the call's frame
+struct hm_who { // its texts are borrowed from the call's frame, or from the host's memory of callers
     struct hm_json caller;
     char person[HM_ID_MAX + 1], login[HM_ID_MAX + 1], locale[9];
     bool admin, local;
@@ -104,6 +104,14 @@ struct hm_loaded {
     int under;   // what it overrides, or -1
 };
 
+// Callers as they were read before: the same sessions call again and again, and say the same of themselves.
+#define HM_CALLERS 128u
+struct hm_known {
+    char *text; // owned; NULL: empty
+    size_t len;
+    struct hm_who who;
+};
+
 struct hm_channel;
 struct hm_host {
     struct hm_sandbox box;
@@ -119,6 +127,7 @@ struct hm_host {
     size_t loaded_count;
     unsigned calls; // since the state was made
     struct hm_call call;
+    struct hm_known known[HM_CALLERS]; // by a hash of the text
     struct hm_tx *tx;
     struct hm_trouble trouble;
     struct hm_buf catalogue, warnings, problems; // JSON
@@ -167,6 +176,9 @@ void hm_call_end(struct hm_host *host);
 // its result there.
 void hm_call_method(lua_State *L, const char *name, bool check_access);
 void hm_who_read(struct hm_who *who, struct hm_json caller);
+// Reads a caller's text, or remembers having read it. who is freed with hm_who_free.
+bool hm_who_recall(struct hm_host *host, struct hm_str text, struct hm_who *who, struct hm_error *err);
+void hm_who_forget(struct hm_host *host); // all that is remembered
 void hm_who_free(struct hm_who *who);
 bool hm_who_has_role(const struct hm_who *who, struct hm_str role);
 struct hm_principals *hm_who_principals(struct hm_who *who); // borrowed

@@ -17,20 +17,36 @@ static void add_ctx_methods(lua_State *L, int table) {
         }
 }
 
+// What few methods ask for is made when it is: roles.
+static int ctx_more(lua_State *L) {
+    struct hm_host *host = hm_host_of(L);
+    const struct hm_who *who = &host->call.who;
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "roles") != 0) return 0;
+    if (who->roles.raw.len) {
+        hm_lua_push_json(L, who->roles);
+    } else {
+        lua_newtable(L);
+        hm_lua_mark_array(L, -1);
+    }
+    hm_ctx_push(L);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "roles");
+    lua_pop(L, 1);
+    return 1;
+}
+
 // The metatable is made once a state; the table once a call.
 void hm_ctx_make(struct hm_host *host) {
     lua_State *L = host->box.L;
     const struct hm_call *c = &host->call;
-    if (c->who.caller.raw.len) {
-        hm_lua_push_json(L, c->who.caller);
-    } else {
-        lua_newtable(L);
-    }
+    lua_createtable(L, 0, 8);
     int ctx = lua_gettop(L);
-    if (!c->who.person[0]) {
-        lua_pushnil(L);
+    if (c->who.person[0]) {
+        lua_pushstring(L, c->who.person);
         lua_setfield(L, ctx, "person");
     }
+    lua_pushstring(L, c->who.login);
+    lua_setfield(L, ctx, "login");
     lua_pushstring(L, host->institution);
     lua_setfield(L, ctx, "institution");
     lua_pushinteger(L, (lua_Integer)c->now_ms);
@@ -39,17 +55,15 @@ void hm_ctx_make(struct hm_host *host) {
     lua_setfield(L, ctx, "locale");
     lua_pushboolean(L, c->who.admin || c->who.local);
     lua_setfield(L, ctx, "admin");
-    if (lua_getfield(L, ctx, "roles") != LUA_TTABLE) {
-        lua_newtable(L);
-        hm_lua_mark_array(L, -1);
-        lua_setfield(L, ctx, "roles");
-    }
-    lua_settop(L, ctx);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_ctx) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 2);
         lua_newtable(L);
         add_ctx_methods(L, lua_gettop(L));
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, ctx_more);
+        lua_setfield(L, -2, "__index");
+        lua_setmetatable(L, -2);
         lua_setfield(L, -2, "__index");
         lua_pushboolean(L, 0);
         lua_setfield(L, -2, "__metatable");

@@ -2,6 +2,7 @@
 // handler looks at. What always holds: a plugin's functions come from the lists below and nowhere else, and
 // the globals of the state are empty.
 #include "script/sandbox.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include <assert.h>
 #include <lauxlib.h>
@@ -22,6 +23,8 @@
 #ifndef HM_LATE_SIGNALS
 #define HM_LATE_SIGNALS 0
 #endif
+#define TICK_MS 10
+#define POOL_CHUNK (64u << 10)
 #define RESERVE (1u << 20) // memory for reporting that there is none
 
 static struct hm_sandbox *volatile armed;
@@ -53,7 +56,13 @@ static void stop_hook(lua_State *L, lua_Debug *ar) {
 static void on_signal(int signal) {
     (void)signal;
     struct hm_sandbox *box = armed;
-    if (!box) return;
+    if (!box || !box->ticks) return;
+    // Again at every tick: should the first fall into a moment when a hook is being changed, the next does
+    // not.
+    if (box->ticks > 1) {
+        box->ticks = box->ticks - 1;
+        return;
+    }
     box->time_up = 1;
     lua_sethook(box->L, stop_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
@@ -62,19 +71,13 @@ bool hm_sandbox_start(struct hm_error *err) {
     if (timer_made) return true;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGPROF};
+    struct itimerspec when = {{0, TICK_MS * 1000000L}, {0, TICK_MS * 1000000L}};
     sigemptyset(&action.sa_mask);
-    if (sigaction(SIGPROF, &action, NULL) || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer))
+    if (sigaction(SIGPROF, &action, NULL) || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) ||
+        (!HM_LATE_SIGNALS && timer_settime(timer, 0, &when, NULL)))
         return hm_fail(err, HM_INTERNAL, "cannot make the timer for the limit of time: %m");
     timer_made = true;
     return true;
-}
-
-static void set_timer(unsigned ms) {
-    struct itimerspec when = {.it_value = {ms / 1000, (long)(ms % 1000) * 1000000L}};
-    // Once more every 10 ms: should the first fall into a moment when a hook is being changed, the next does
-    // not.
-    if (ms) when.it_interval.tv_nsec = 10000000L;
-    if (timer_made && !HM_LATE_SIGNALS) timer_settime(timer, 0, &when, NULL);
 }
 
 // ---- memory ------------------------------------------------------------------------------------
@@ -91,11 +94,76 @@ static void note_refusal(struct hm_sandbox *box) {
     }
 }
 
+struct hm_pool_chunk {
+    struct hm_pool_chunk *next;
+    char bytes[POOL_CHUNK];
+};
+
+static size_t class_of(size_t size) {
+    return (size - 1) / HM_POOL_STEP;
+}
+
+static bool pooled(size_t size) {
+    return HM_POOLED && size && size <= HM_POOL_STEP * HM_POOL_CLASSES;
+}
+
+static void *pool_take(struct hm_pool *pool, size_t size) {
+    size_t at = class_of(size);
+    void *p = pool->free[at];
+    if (p) {
+        memcpy(&pool->free[at], p, sizeof p);
+        return p;
+    }
+    size = (at + 1) * HM_POOL_STEP;
+    if ((size_t)(pool->end - pool->at) < size) {
+        struct hm_pool_chunk *chunk = malloc(sizeof *chunk);
+        if (!chunk) return NULL;
+        chunk->next = pool->chunks;
+        pool->chunks = chunk;
+        pool->at = chunk->bytes + HM_POOL_STEP - sizeof chunk->next; // the objects lie on multiples of 16
+        pool->end = chunk->bytes + POOL_CHUNK;
+    }
+    p = pool->at;
+    pool->at += size;
+    return p;
+}
+
+static void pool_give(struct hm_pool *pool, void *p, size_t size) {
+    memcpy(p, &pool->free[class_of(size)], sizeof p);
+    pool->free[class_of(size)] = p;
+}
+
+static void pool_free(struct hm_pool *pool) {
+    while (pool->chunks) {
+        struct hm_pool_chunk *chunk = pool->chunks;
+        pool->chunks = chunk->next;
+        free(chunk);
+    }
+    *pool = (struct hm_pool){0};
+}
+
+// realloc, where either side may be of the pool.
+static void *resize(struct hm_pool *pool, void *ptr, size_t old_size, size_t new_size) {
+    if (!pooled(old_size) && !pooled(new_size)) return realloc(ptr, new_size);
+    if (pooled(old_size) && pooled(new_size) && class_of(old_size) == class_of(new_size)) return ptr;
+    void *p = pooled(new_size) ? pool_take(pool, new_size) : malloc(new_size);
+    if (!p || !ptr) return p;
+    memcpy(p, ptr, old_size < new_size ? old_size : new_size);
+    if (pooled(old_size))
+        pool_give(pool, ptr, old_size);
+    else
+        free(ptr);
+    return p;
+}
+
 static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
     struct hm_sandbox *box = ud;
     if (!ptr) old_size = 0; // then it is the type of what is made, not a size
     if (new_size == 0) {
-        free(ptr);
+        if (pooled(old_size))
+            pool_give(&box->pool, ptr, old_size);
+        else
+            free(ptr);
         box->used -= old_size;
         return NULL;
     }
@@ -103,8 +171,9 @@ static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
         note_refusal(box);
         return NULL;
     }
-    void *p = realloc(ptr, new_size);
-    if (!p && new_size <= old_size) return ptr; // shrinking never fails
+    void *p = resize(&box->pool, ptr, old_size, new_size);
+    if (!p && new_size <= old_size)
+        return ptr; // shrinking never fails; in the pool it counts as of the new size
     if (p) box->used = box->used - old_size + new_size;
     return p;
 }
@@ -129,11 +198,11 @@ void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_byt
     box->deadline_us = cpu_ms ? hm_mono_us() + (uint64_t)cpu_ms * 1000 : 0;
     if (HM_LATE_SIGNALS && cpu_ms) lua_sethook(box->L, stop_hook, LUA_MASKCOUNT, 1000);
     armed = box;
-    if (cpu_ms) set_timer(cpu_ms);
+    box->ticks = cpu_ms ? (int)((cpu_ms + TICK_MS - 1) / TICK_MS + 1) : 0; // the first comes within one
 }
 
 void hm_sandbox_disarm(struct hm_sandbox *box) {
-    if (box->cpu_ms) set_timer(0);
+    box->ticks = 0;
     armed = NULL;
     box->cap = SIZE_MAX;
     box->deadline_us = 0;
@@ -463,5 +532,6 @@ void hm_sandbox_close(struct hm_sandbox *box) {
     if (!box->L) return;
     if (armed == box) hm_sandbox_disarm(box);
     lua_close(box->L);
+    pool_free(&box->pool);
     box->L = NULL;
 }

@@ -2,9 +2,11 @@
 // pcall swallows. What it cannot stop (C code that runs long inside Lua's own library) is stopped from
 // outside by killing the process.
 //
-// Time: a POSIX timer on the thread's CPU clock sends SIGPROF; the handler sets a hook for every instruction,
-// as lua.c does for Ctrl-C. The hook raises an error, at every instruction again, so that a pcall in the
-// script only meets the next one; and pcall itself raises again. It costs nothing until it fires. Memory: the
+// Time: a POSIX timer on the thread's CPU clock sends SIGPROF every 10 ms of computing; the handler counts,
+// and when the armed limit is used up (to the next 10 ms) it sets a hook for every instruction, as lua.c does
+// for Ctrl-C. The hook raises an error, at every instruction again, so that a pcall in the script only meets
+// the next one; and pcall itself raises again. The timer runs always: setting it for every call would be two
+// system calls each. Memory: small objects come from lists of free ones (a call makes hundreds), the
 // allocator refuses beyond a cap; a small reserve is opened for saying so. A state that met a limit is closed
 // and made anew (hm_sandbox_spent).
 #pragma once
@@ -18,10 +20,21 @@
 #define HM_SORT_MAX 250000          // elements
 #define HM_MOVE_MAX 1000000
 
+#define HM_POOL_STEP 16u
+#define HM_POOL_CLASSES 32u // objects up to 512 bytes
+
+struct hm_pool { // of one state
+    void *free[HM_POOL_CLASSES];
+    struct hm_pool_chunk *chunks;
+    char *at, *end; // what is left of the newest chunk
+};
+
 struct hm_sandbox {
     lua_State *L;
+    struct hm_pool pool;
     size_t used, cap; // bytes; cap SIZE_MAX when no limit is armed
     volatile sig_atomic_t time_up;
+    volatile sig_atomic_t ticks; // of the timer that are left; 0: no limit of time is armed
     bool memory_up;
     unsigned cpu_ms; // the armed limits, for the report
     uint64_t memory_bytes;

@@ -2,22 +2,26 @@
 // in each ordered list that has been made for its type, under the keys that hm_index_keys gives for it, and
 // whatever was looked at in the store is covered by a point or a range of the read set.
 #include "script/tx.h"
+#include "base/arena.h"
 #include "base/id.h"
 #include "base/wire.h"
 #include <assert.h>
 #include <stdlib.h>
+// The hash tables live in the arena of the transaction, too, and go with it: nothing is ever deleted from
+// them.
+#define uthash_malloc(size) hm_arena_take(&tx->arena, (size))
+#define uthash_free(p, size) ((void)(p))
 #include <uthash.h>
 
 // A record this call wrote.
 struct entry {
-    char *key; // type \0 id; owned
+    const char *key; // type \0 id
     size_t key_len;
     const struct hm_type *type;
     bool removed, in_store;
     uint64_t version; // in the store, 0 when not there
     uint64_t first;   // when it was laid over the store (tx->clock)
     struct hm_record record;
-    struct hm_buf data, audience, members, by;
     UT_hash_handle hh;
 };
 // The call's own writes of one type in the order of one index.
@@ -36,7 +40,7 @@ struct order {
     struct order *next;
 };
 struct point {
-    char *key;
+    const char *key;
     size_t key_len, type_len;
     uint64_t version;
     UT_hash_handle hh;
@@ -81,6 +85,7 @@ struct hm_tx {
     size_t bytes, bytes_max;
     size_t writes;
     struct hm_buf key, keys; // for a moment
+    struct hm_arena arena;   // entries, points, types and their hash tables
 };
 
 struct hm_tx *hm_tx_new(void) {
@@ -92,6 +97,7 @@ void hm_tx_free(struct hm_tx *tx) {
     hm_tx_end(tx);
     hm_buf_free(&tx->key);
     hm_buf_free(&tx->keys);
+    hm_arena_free(&tx->arena);
     free(tx->ranges);
     free(tx);
 }
@@ -105,36 +111,15 @@ bool hm_tx_begin(struct hm_tx *tx, struct hm_store *store, const struct hm_types
     return !store || hm_read_begin(store, &tx->read, err);
 }
 
-static void entry_free(struct entry *e) {
-    hm_buf_free(&e->data);
-    hm_buf_free(&e->audience);
-    hm_buf_free(&e->members);
-    hm_buf_free(&e->by);
-    free(e->key);
-    free(e);
-}
-
 void hm_tx_end(struct hm_tx *tx) {
     while (tx->scans)
         hm_tx_scan_end(tx->scans);
     if (tx->read) hm_read_end(tx->read);
     tx->read = NULL;
-    struct entry *e, *e_next;
-    HASH_ITER(hh, tx->entries, e, e_next) {
-        HASH_DEL(tx->entries, e);
-        entry_free(e);
-    }
-    struct point *p, *p_next;
-    HASH_ITER(hh, tx->points, p, p_next) {
-        HASH_DEL(tx->points, p);
-        free(p->key);
-        free(p);
-    }
-    struct seen_type *t, *t_next;
-    HASH_ITER(hh, tx->seen_types, t, t_next) {
-        HASH_DEL(tx->seen_types, t);
-        free(t);
-    }
+    tx->entries = NULL;
+    tx->points = NULL;
+    tx->seen_types = NULL;
+    hm_arena_reset(&tx->arena);
     while (tx->orders) {
         struct order *o = tx->orders;
         tx->orders = o->next;
@@ -174,7 +159,7 @@ static struct seen_type *seen_type_of(struct hm_tx *tx, struct hm_str name) {
     struct seen_type *t;
     HASH_FIND(hh, tx->seen_types, name.ptr, name.len, t);
     if (t || name.len > HM_NAME_MAX) return t;
-    t = hm_alloc(sizeof *t);
+    t = hm_arena_zeroed(&tx->arena, sizeof *t);
     memcpy(t->name, name.ptr, name.len);
     HASH_ADD(hh, tx->seen_types, name, name.len, t);
     return t;
@@ -192,8 +177,8 @@ static void see_point(struct hm_tx *tx, struct hm_str type, struct hm_str id, ui
         t->whole = true;
         return;
     }
-    p = hm_alloc(sizeof *p);
-    p->key = hm_str_dup(hm_buf_view(&tx->key));
+    p = hm_arena_zeroed(&tx->arena, sizeof *p);
+    p->key = hm_arena_str(&tx->arena, hm_buf_view(&tx->key)).ptr;
     p->key_len = tx->key.len;
     p->type_len = type.len;
     p->version = version;
@@ -347,10 +332,10 @@ static bool too_much(struct hm_tx *tx, struct hm_error *err) {
 
 static struct entry *entry_new(struct hm_tx *tx, const struct hm_type *type, struct hm_str id,
                                const struct hm_record *stored) {
-    struct entry *e = hm_alloc(sizeof *e);
+    struct entry *e = hm_arena_zeroed(&tx->arena, sizeof *e);
     hm_buf_clear(&tx->key);
     hm_record_key(hm_str_of(type->name), id, &tx->key);
-    e->key = hm_str_dup(hm_buf_view(&tx->key));
+    e->key = hm_arena_str(&tx->arena, hm_buf_view(&tx->key)).ptr;
     e->key_len = tx->key.len;
     e->type = type;
     e->in_store = stored != NULL;
@@ -389,14 +374,6 @@ bool hm_tx_get(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm
     return look(tx, type, id, &out->record, err);
 }
 
-static void replace(struct hm_buf *b, struct hm_str with, struct hm_str *view) {
-    struct hm_buf fresh = {0}; // `with` may lie in b
-    hm_buf_str(&fresh, with);
-    hm_buf_free(b);
-    *b = fresh;
-    *view = hm_buf_view(b);
-}
-
 bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_error *err) {
     const struct hm_type *type = hm_types_find(tx->types, args->type);
     if (!type) return hm_fail(err, HM_PARAMS, "no record type %.*s", (int)args->type.len, args->type.ptr);
@@ -422,10 +399,11 @@ bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_err
     if (!e->record.created_ms) e->record.created_ms = args->now_ms;
     e->removed = false;
     e->record.updated_ms = args->now_ms;
-    replace(&e->data, args->data, &e->record.data);
-    replace(&e->audience, args->audience, &e->record.audience);
-    replace(&e->members, args->members, &e->record.members);
-    replace(&e->by, args->by, &e->record.by);
+    // What was written before stays in the arena until the end of the call: tx->bytes counts it.
+    e->record.data = hm_arena_str(&tx->arena, args->data);
+    e->record.audience = hm_arena_str(&tx->arena, args->audience);
+    e->record.members = hm_arena_str(&tx->arena, args->members);
+    e->record.by = hm_arena_str(&tx->arena, args->by);
     orders_place(tx, e);
     return !too_much(tx, err);
 }

@@ -120,7 +120,68 @@ bool hm_keyring_key(struct hm_keyring *k, struct hm_str person, struct hm_new_ke
 bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys,
                       struct hm_error *err); // durable when true
 void hm_new_keys_free(struct hm_new_keys *keys);
-bool hm_keyring_copy(struct hm_keyring *k, const char *dir, struct hm_error *err);
+// What the keyring holds, for copies of it: keys and values by turns, each as hm_put_str has it, sorted by
+// key; the institution's key first. Appended.
+bool hm_keyring_entries(struct hm_keyring *k, struct hm_buf *out, struct hm_error *err);
+bool hm_keyring_entry_next(struct hm_reader *entries, struct hm_str *key, struct hm_str *value);
+bool hm_keyring_entry_id(struct hm_str entries,
+                         uint8_t id[16]); // of the keyring; false: these are no entries
+// Whether it is the mark of a destroyed key, and whose.
+bool hm_keyring_entry_destroyed(struct hm_str key, struct hm_str value, struct hm_str *person);
+// Makes a keyring of entries in a new folder.
+bool hm_keyring_lay(const char *dir, struct hm_str entries, struct hm_error *err);
+
+// ---- backup sets (set.c)
+// --------------------------------------------------------------------------------------------
+// Puts the store's keyring in the place of the set's, see set.c. The set's folder must be there. only_known:
+// a set without a keyring stays without.
+bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err);
+bool hm_set_remember(struct hm_store *store, const char *set, struct hm_error *err);
+// The entries of the set's keyring, appended; HM_NOT_FOUND when it has none, HM_PARAMS when it is damaged.
+bool hm_set_keyring(const char *set, struct hm_buf *entries, struct hm_error *err);
+// These give errno. Overwrites a file, syncs it and takes it away; fine when there is none.
+int hm_wipe_file(const char *path);
+int hm_write_all(int fd, struct hm_str bytes);
+// Puts `fresh` in the place of `path` and overwrites what was there; after a crash hm_swap_finish ends it.
+int hm_swap_file(const char *fresh, const char *path);
+int hm_swap_finish(const char *path);
+bool hm_backup_name_valid(struct hm_str name); // a folder in a set: 1 to 64 of A-Z a-z 0-9 . _ -, not ".…"
+
+// ---- backups (copy.c)
+// --------------------------------------------------------------------------------------------
+struct hm_head { // the end of a change log
+    char epoch[37];
+    uint64_t seq;
+    uint8_t hash[HM_HASH];
+};
+struct hm_sum { // of a file
+    uint64_t bytes;
+    uint8_t hash[HM_HASH];
+};
+struct hm_manifest {
+    struct hm_head head;
+    int64_t made_ms;
+    uint8_t keyring[16];
+    struct hm_sum data;
+};
+bool hm_manifest_read(const char *backup, struct hm_manifest *out, struct hm_error *err);
+// Sums up a file and, when `to` is not NULL, copies it there and to disk.
+bool hm_sum_file(const char *from, const char *to, struct hm_sum *out, struct hm_error *err);
+// Reads the head of a data.mdb in `dir` that nobody else has open; new_epoch (or NULL): gives it that one.
+// keyring (or NULL) gets the id of the keyring it belongs to.
+bool hm_head_read(const char *dir, const char *new_epoch, struct hm_head *out, uint8_t keyring[16],
+                  struct hm_error *err);
+// Writes into `dir` (made here) a store that is what the one in `from` was after its change `seq`; the chain
+// of the change log is checked on the way.
+bool hm_replay(const char *from, const char *dir, uint64_t seq, struct hm_error *err);
+// Where the log in `from` must be cut: the last whole call at or before a change, or a time.
+struct hm_cut {
+    uint64_t seq;    // of the last change that stays
+    int64_t time_ms; // its time; 0 when none stays
+    int64_t next_ms; // time of the first that goes, or 0
+};
+bool hm_cut_find(const char *from, uint64_t until_seq, int64_t until_ms, struct hm_cut *out,
+                 struct hm_error *err);
 // Takes data apart: `out` gets it with the sealed fields replaced, `sealed` their ciphertexts. old: the
 // record before, or NULL.
 bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type,
@@ -149,6 +210,7 @@ struct hm_store {
     pthread_mutex_t types_lock;
     struct hm_types *types;
     struct hm_keyring *keyring; // NULL when read_only
+    pthread_mutex_t sets_lock;  // around the file that names the backup sets
     // the commit thread's
     uint64_t seq; // last committed change
     uint8_t hash[HM_HASH];
@@ -165,6 +227,7 @@ bool hm_indexes_rebuild(struct hm_store *store, MDB_txn *txn, struct hm_types *t
                         struct hm_error *err);
 size_t hm_types_count(const struct hm_types *types);
 const struct hm_type *hm_types_at(const struct hm_types *types, size_t i);
+int hm_databases_open(struct hm_store *store, MDB_txn *txn);
 bool hm_make_dir(const char *path, struct hm_error *err); // 0700; fine when there
 bool hm_sync_dir(const char *path, struct hm_error *err);
 char *hm_path(const char *dir, const char *name); // dir/name, owned by the caller

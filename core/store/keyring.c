@@ -277,6 +277,24 @@ bool hm_keyring_store(struct hm_keyring *k, struct hm_new_keys *keys, struct hm_
     return !rc || hm_mdb_fail(err, rc, k->dir, "write");
 }
 
+// k->lock is held.
+static int read_entries(struct hm_keyring *k, struct hm_buf *out) {
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, val;
+    int rc = k->env ? mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn) : EIO;
+    if (!rc) rc = mdb_cursor_open(txn, k->dbi, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &key, &val, MDB_FIRST);
+    for (; !rc; rc = mdb_cursor_get(cursor, &key, &val, MDB_NEXT)) {
+        if (hm_str_eq(hm_val_str(key), HM_LIT("t"))) continue;
+        hm_put_str(out, hm_val_str(key));
+        hm_put_str(out, hm_val_str(val));
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    if (txn) mdb_txn_abort(txn);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 // ---- destruction
 // ------------------------------------------------------------------------------------------------------
 
@@ -297,16 +315,17 @@ static int put_turn(struct hm_keyring *k, MDB_txn *txn, void *arg) {
     return mdb_put(txn, k->dbi, &mk, &val, 0);
 }
 
-static int wrapped_key(struct hm_keyring *k, struct hm_str person, uint8_t out[WRAPPED], bool *found) {
+// *state: KEY_HERE (then out is the wrapped key), KEY_DESTROYED, or 0 when there is no entry.
+static int wrapped_key(struct hm_keyring *k, struct hm_str person, uint8_t out[WRAPPED], int *state) {
     char name[1 + HM_ID_MAX];
     MDB_txn *txn = NULL;
     MDB_val mk = hm_val(person_key(person, name)), val;
-    *found = false;
+    *state = 0;
     int rc = mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn);
     if (!rc) rc = mdb_get(txn, k->dbi, &mk, &val);
-    if (!rc && val.mv_size == KEY_RECORD && *(const uint8_t *)val.mv_data == KEY_HERE) {
+    if (!rc && val.mv_size == KEY_RECORD) {
+        *state = *(const uint8_t *)val.mv_data;
         memcpy(out, (const uint8_t *)val.mv_data + 1, WRAPPED);
-        *found = true;
     }
     if (txn) mdb_txn_abort(txn);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -347,17 +366,61 @@ static int wipe_file(struct hm_keyring *k, const uint8_t wrapped[WRAPPED]) {
     return rc;
 }
 
+// A keyring that was being made anew when the process ended, and the one before it: whoever is destroyed now
+// may be in them.
+static int remove_fresh(const struct hm_keyring *k, const char *fresh) {
+    char *data = hm_path(fresh, "data.mdb"), *lock = hm_path(fresh, "lock.mdb");
+    char *own = hm_path(k->dir, "data.mdb");
+    int rc = hm_wipe_file(data);
+    if (!rc) rc = hm_swap_finish(own);
+    unlink(lock);
+    rmdir(fresh);
+    free(own);
+    free(data);
+    free(lock);
+    return rc;
+}
+
+// The whole file anew, and the old one overwritten. Where a destruction was cut short between the mark and
+// the wiping, nobody knows any more which bytes to look for.
+static int make_anew(struct hm_keyring *k, const char *fresh) {
+    struct hm_buf entries = {0};
+    struct hm_error err = {0};
+    char *from = hm_path(fresh, "data.mdb"), *to = hm_path(k->dir, "data.mdb");
+    int rc = read_entries(k, &entries);
+    if (!rc && !hm_keyring_lay(fresh, hm_buf_view(&entries), &err)) rc = EIO;
+    if (!rc) {
+        mdb_env_close(k->env);
+        k->env = NULL;
+        rc = hm_swap_file(from, to);
+        int opened = open_environment(k);
+        if (!rc) rc = opened;
+    }
+    hm_buf_free(&entries);
+    free(from);
+    free(to);
+    return rc;
+}
+
 static int destroy(struct hm_keyring *k, struct hm_str person) {
     uint8_t wrapped[WRAPPED];
-    bool found = false;
+    struct hm_buf fresh = {0};
+    int state = 0;
+    hm_buf_printf(&fresh, "%s.new", k->dir);
+    int rc = remove_fresh(k, fresh.data);
     // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin
     // with none.
-    int rc = reopen(k);
-    if (!rc) rc = wrapped_key(k, person, wrapped, &found);
+    if (!rc) rc = reopen(k);
+    if (!rc) rc = wrapped_key(k, person, wrapped, &state);
     if (!rc) rc = write_keys(k, put_mark, &person);
     if (!rc) rc = write_keys(k, put_turn, NULL);
-    if (!rc && found) rc = wipe_file(k, wrapped);
+    if (!rc && state == KEY_HERE) rc = wipe_file(k, wrapped);
+    if (!rc && state == KEY_DESTROYED) {
+        rc = make_anew(k, fresh.data);
+        remove_fresh(k, fresh.data);
+    }
     sodium_memzero(wrapped, sizeof wrapped);
+    hm_buf_free(&fresh);
     return rc;
 }
 
@@ -371,10 +434,58 @@ bool hm_keyring_destroy(struct hm_store *store, struct hm_str person, struct hm_
     return !rc || hm_mdb_fail(err, rc, k->dir, "destroy a key");
 }
 
-// Compacted, so that no freed page goes along.
-bool hm_keyring_copy(struct hm_keyring *k, const char *dir, struct hm_error *err) {
+// ---- copies
+// -----------------------------------------------------------------------------------------------------------
+
+// The file of LMDB is never copied: what it freed and the slack of its pages would go along.
+bool hm_keyring_entries(struct hm_keyring *k, struct hm_buf *out, struct hm_error *err) {
     pthread_mutex_lock(&k->lock);
-    int rc = k->env ? mdb_env_copy2(k->env, dir, MDB_CP_COMPACT) : EIO;
+    int rc = read_entries(k, out);
     pthread_mutex_unlock(&k->lock);
-    return !rc || hm_mdb_fail(err, rc, dir, "copy the keyring");
+    return !rc || hm_mdb_fail(err, rc, k->dir, "read the keyring");
+}
+
+bool hm_keyring_entry_next(struct hm_reader *entries, struct hm_str *key, struct hm_str *value) {
+    if (entries->bad || entries->at == entries->end) return false;
+    *key = hm_get_str(entries);
+    *value = hm_get_str(entries);
+    return !entries->bad;
+}
+
+bool hm_keyring_entry_id(struct hm_str entries, uint8_t id[16]) {
+    struct hm_reader in = hm_reader_of(entries);
+    struct hm_str key, value;
+    if (!hm_keyring_entry_next(&in, &key, &value) || !hm_str_eq(key, HM_LIT("i")) ||
+        value.len != 1 + 16 + WRAPPED)
+        return false;
+    memcpy(id, value.ptr + 1, 16);
+    return true;
+}
+
+bool hm_keyring_entry_destroyed(struct hm_str key, struct hm_str value, struct hm_str *person) {
+    if (key.len < 2 || key.ptr[0] != 'p' || value.len != KEY_RECORD || value.ptr[0] != KEY_DESTROYED)
+        return false;
+    *person = (struct hm_str){key.ptr + 1, key.len - 1};
+    return true;
+}
+
+static int put_entries(struct hm_keyring *k, MDB_txn *txn, void *entries) {
+    struct hm_reader in = hm_reader_of(*(struct hm_str *)entries);
+    struct hm_str key, value;
+    int rc = 0;
+    while (!rc && hm_keyring_entry_next(&in, &key, &value)) {
+        MDB_val mk = hm_val(key), val = hm_val(value);
+        rc = mdb_put(txn, k->dbi, &mk, &val, MDB_APPEND); // sorted, no key twice: else MDB_KEYEXIST
+    }
+    return rc ? rc : in.bad ? EINVAL : 0;
+}
+
+bool hm_keyring_lay(const char *dir, struct hm_str entries, struct hm_error *err) {
+    struct hm_keyring k = {.dir = (char *)dir};
+    bool ok = hm_make_dir(dir, err);
+    if (!ok) return false;
+    int rc = open_environment(&k);
+    if (!rc) rc = write_keys(&k, put_entries, &entries);
+    if (k.env) mdb_env_close(k.env);
+    return (!rc || hm_mdb_fail(err, rc, dir, "lay the keyring")) && hm_sync_dir(dir, err);
 }

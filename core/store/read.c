@@ -236,6 +236,25 @@ void hm_scan_end(struct hm_scan *scan) {
     free(scan);
 }
 
+bool hm_read_every(struct hm_read *read, struct hm_str after_key,
+                   bool (*fn)(void *arg, const struct hm_record *record), void *arg, struct hm_error *err) {
+    MDB_cursor *cursor = NULL;
+    MDB_val k = hm_val(after_key), v;
+    struct hm_record record;
+    bool ok = true;
+    int rc = mdb_cursor_open(read->txn, read->store->rec, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, after_key.len ? MDB_SET_RANGE : MDB_FIRST);
+    if (!rc && after_key.len && hm_str_eq(hm_val_str(k), after_key))
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+        ok = hm_record_decode(hm_val_str(v), &record) ||
+             hm_fail(err, HM_INTERNAL, "%s: a damaged record; run hamroh verify", read->store->dir);
+        if (ok && !fn(arg, &record)) break;
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    return ok && (!rc || rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, read->store->dir, "read"));
+}
+
 // ---- memberships, log
 // -------------------------------------------------------------------------------------------------
 

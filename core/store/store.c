@@ -83,7 +83,7 @@ int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct h
 // ---- opening
 // --------------------------------------------------------------------------------------------------------
 
-static int open_databases(struct hm_store *store, MDB_txn *txn) {
+int hm_databases_open(struct hm_store *store, MDB_txn *txn) {
     struct {
         const char *name;
         MDB_dbi *dbi;
@@ -175,7 +175,7 @@ static bool open_for_writing(struct hm_store *store, const struct hm_store_optio
     int dead;
     mdb_reader_check(store->env, &dead);
     int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
-    if (!rc) rc = open_databases(store, txn);
+    if (!rc) rc = hm_databases_open(store, txn);
     if (!rc) rc = write_first_meta(store, txn);
     if (rc) {
         hm_mdb_fail(err, rc, store->dir, "open");
@@ -201,7 +201,7 @@ static bool open_for_reading(struct hm_store *store, struct hm_error *err) {
     MDB_txn *txn = NULL;
     struct hm_read *reads[WORKER_READS] = {0};
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-    if (!rc) rc = open_databases(store, txn);
+    if (!rc) rc = hm_databases_open(store, txn);
     if (rc) {
         if (txn) mdb_txn_abort(txn);
         return hm_mdb_fail(err, rc, store->dir, "open");
@@ -229,6 +229,7 @@ bool hm_store_open(const char *dir, const struct hm_store_options *options, stru
     pthread_rwlock_init(&store->map_lock, NULL);
     pthread_mutex_init(&store->pool_lock, NULL);
     pthread_mutex_init(&store->types_lock, NULL);
+    pthread_mutex_init(&store->sets_lock, NULL);
     if (sodium_init() < 0) {
         hm_fail(err, HM_INTERNAL, "libsodium does not start");
         goto out;
@@ -274,6 +275,7 @@ void hm_store_close(struct hm_store *store) {
     hm_touched_free(&store->touched);
     hm_types_unref(store->types);
     pthread_mutex_destroy(&store->types_lock);
+    pthread_mutex_destroy(&store->sets_lock);
     pthread_mutex_destroy(&store->pool_lock);
     pthread_rwlock_destroy(&store->map_lock);
     free(store->dir);

@@ -106,6 +106,11 @@ struct hm_str
 hm_scan_key(const struct hm_scan *scan); // database key of the last one: the cursor to continue from
 void hm_scan_end(struct hm_scan *scan);
 
+// Every record of every type, in the order of type and id, behind after_key (a database key, see
+// hm_record_key; or empty); fn returns false to stop. For the few things that must look at everything.
+bool hm_read_every(struct hm_read *read, struct hm_str after_key,
+                   bool (*fn)(void *arg, const struct hm_record *record), void *arg, struct hm_error *err);
+
 // Principals "type:id" of the records a person (an id, without "person:") is a member of, in order; fn
 // returns false to stop.
 bool hm_read_memberships(struct hm_read *read, struct hm_str person,
@@ -195,13 +200,39 @@ bool hm_store_set_types(struct hm_store *store, struct hm_types *types, struct h
 // when the person's key is destroyed.
 bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm_str field,
                struct hm_buf *out, struct hm_error *err);
-// Destroys a person's key for good (durably) and remembers that it was destroyed.
+// Destroys a person's key for good (durably) and remembers that it was destroyed. May be repeated. The
+// keyrings of backup sets are the next step: hm_store_refresh_sets.
 bool hm_keyring_destroy(struct hm_store *store, struct hm_str person, struct hm_error *err);
 
 // ---- copies
 // ------------------------------------------------------------------------------------------------------- A
-// consistent copy of data/ and keyring/ into the (new) folder dir while serving, with MANIFEST (BLAKE2b of
-// each file, last seq, chain hash).
-bool hm_store_backup(struct hm_store *store, const char *dir, struct hm_error *err);
-// Checks the manifest of a copy and lays it at `to` (must not exist) with a new epoch.
-bool hm_store_restore(const char *from, const char *to, struct hm_error *err);
+// backup set of an institution is a folder: the newest keyring (file `keyring`), and one folder a backup with
+// a copy of data/ and its MANIFEST (BLAKE2b of the file, last seq, chain hash). No backup holds a key of its
+// own. See set.c. Any thread but one that has an hm_write open.
+//
+// A consistent copy while serving, as SET/name; SET (a path from the root) is made when missing, remembered,
+// and gets the keyring as it is now. The map cannot grow meanwhile.
+bool hm_store_backup(struct hm_store *store, const char *set, const char *name, struct hm_error *err);
+// Brings the keyrings of all remembered sets up to date, so that a destroyed key is in none of them; durable
+// when true. missing (packed list) gets the sets that could not be reached or written.
+bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct hm_buf *missing,
+                           struct hm_error *err);
+bool hm_store_forget_set(struct hm_store *store, const char *set,
+                         struct hm_error *err); // it is gone for good
+
+struct hm_restore {
+    const char *set, *to; // `to` must not exist
+    const char *name;     // of the backup; NULL: the newest whole one
+    uint64_t until_seq;   // 0: not asked for
+    int64_t until_ms;     // 0: not asked for
+    // results
+    char taken[65]; // the backup
+    uint64_t seq;   // last change in it; with `until` 0: there was nothing yet, nothing is made
+    int64_t time_ms, next_time_ms; // of it, and of the first change left out; 0 when not known
+    unsigned destroyed;            // persons whose key had been destroyed by the time of the set's keyring
+};
+// Checks the sums of a backup and lays it at `to` with the set's keyring and a new epoch. With `until` the
+// state after that change or at that time (as the log tells times; whole calls only) is built from the change
+// log, which goes on from there. `to` gets a file `erasing` with a line {"person":id} for each destroyed key:
+// the records of those persons are as old as the backup.
+bool hm_store_restore(struct hm_restore *restore, struct hm_error *err);

@@ -59,7 +59,7 @@ local taken = { text = {
 
 local function person_or_refuse(ctx, id)
   local person = store.get("person", id)
-  if not person then ctx:not_found() end
+  if not person or person.data.erased then ctx:not_found() end -- who was erased gets no new name or account
   return person
 end
 
@@ -139,6 +139,7 @@ return service {
         name = text { required = true, max_length = 200 },
         kind = choice { values = { "student", "staff" }, required = true },
         name_folded = text { required = true },
+        erased = time {}, -- by person.erase, which leaves "—" for the name
       }),
       indexes = {
         by_external = { fields = { "external_id" }, unique = true },

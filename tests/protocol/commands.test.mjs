@@ -51,7 +51,7 @@ test('wrong words exit with 2 and name what was perhaps meant', async () => {
   assert.match(typo.err, /did you mean serve\?/);
   assert.equal((await hamroh('verify')).code, 2);
   assert.equal((await hamroh('serve', '--data', data, '--lisen', 'x')).code, 2);
-  for (const name of ['init', 'serve', 'run', 'import', 'plugin', 'backup', 'restore', 'verify', 'check-config', 'version']) {
+  for (const name of ['init', 'serve', 'run', 'import', 'plugin', 'backup', 'restore', 'person', 'verify', 'check-config', 'version']) {
     assert.match((await works(name, '--help')).out, new RegExp(`^hamroh ${name}`));
   }
 });
@@ -181,9 +181,9 @@ test('an import shows what it would do, does it once, and says what it took for 
 
 test('a copy of every institution can be laid as a new folder with the key, and holds the same', async () => {
   const copy = path.join(dir, 'copy'), other = path.join(dir, 'other');
-  await works('backup', '--data', data, '--to', copy);
+  await works('backup', '--data', data, '--to', copy, '--name', 'monday');
   assert.ok(!existsSync(path.join(copy, 'server.key')));
-  assert.equal((await hamroh('backup', '--data', data, '--to', copy)).code, 1);
+  assert.equal((await hamroh('backup', '--data', data, '--to', copy, '--name', 'monday')).code, 1);
   await works('restore', '--from', copy, '--key', path.join(data, 'server.key'), '--data', other);
   await works('verify', '--data', other);
   const count = script('count.lua', 'print(must("record.count", { type = "person" }, { institution = "trial" }).count)');

@@ -57,6 +57,7 @@ class Caller {
   request(message) {
     const id = this.next_id++;
     const answer = new Promise((resolve, reject) => this.pending.set(id, { resolve, reject }));
+    answer.catch(() => {}); // when writing throws nobody waits for it
     this.write(JSON.stringify({ jsonrpc: '2.0', ...message, id }));
     return timeout(answer, this.call_ms, `the answer to ${message.method}`).then((response) => {
       if (response.error) throw new RpcError(message.method, response.error);

@@ -207,7 +207,7 @@ world.test('methods of the core do nothing twice either', async () => {
 
   const founded = await twice(server.control, 'institution.create', { id: 'twin', title: 'Twin' });
   assert.ok(founded.code);
-  await twice(admin, 'backup.create', { to: 'copy' });
+  await twice(admin, 'backup.create', {});
   const before = (await admin.call('server.info')).time;
   const moved = await Promise.all([1, 2, 3].map(() => admin.call('clock.advance', { ms: 1000, idem: 'tick' })));
   assert.deepEqual(moved, Array(3).fill({ time: before + 1000 }));

@@ -153,8 +153,12 @@ static void a_backup_is_made_while_serving(void **state) {
     struct hm_caller *c = sign_in(h, "adm");
     put_notes(h, 3);
     assert_int_equal(ask(h, c, "backup.create", "{\"to\":\"/tmp/somewhere\"}"), HM_PARAMS);
-    assert_ok(ask(h, c, "backup.create", "{\"to\":\"monday\"}"));
-    assert_has(last_reply.result, "/backups/monday");
+    assert_int_equal(ask(h, c, "backup.create", "{\"name\":\"../monday\"}"), HM_PARAMS);
+    assert_ok(ask(h, c, "backup.create", "{\"name\":\"monday\"}"));
+    assert_has(last_reply.result, "/backups/i/monday");
+    assert_int_equal(ask(h, c, "backup.create", "{\"name\":\"monday\"}"), HM_CONFLICT);
+    assert_ok(ask(h, c, "backup.create", "{}"));
+    assert_ok(ask(h, c, "backup.create", "{}")); // in the same second, perhaps
     hm_caller_unref(c);
 }
 

@@ -1,6 +1,9 @@
-// Verifying, backing up, restoring.
+// Verifying, backing up, restoring whole. Sets and their keyrings: test_store_set.c; points in time:
+// test_store_restore.c.
+#include "base/clock.h"
 #include "store_fixture.h"
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #define TYPES                                                                                                \
@@ -139,25 +142,33 @@ static void every_disagreement_is_found(void **state) {
     fx_free(&f);
 }
 
+static bool restore(struct fx *f, const char *set, const char *name, const char *to) {
+    struct hm_restore r = {.set = set, .to = to, .name = name};
+    return hm_store_restore(&r, &f->err);
+}
+
 static void a_backup_restores_to_the_same_records_under_a_new_epoch(void **state) {
     (void)state;
     struct fx f, g;
-    char backup[128], epoch[40];
+    char set[128], epoch[40];
     struct hm_buf out = {0};
     struct hm_read *r;
     struct hm_record rec;
     fx_new(&f, TYPES, 0);
     fill(&f, 50);
     uint64_t seq = fx_seq(&f);
-    snprintf(backup, sizeof backup, "%s/backup", f.root);
-    if (!hm_store_backup(f.store, backup, &f.err)) fail_msg("%s", f.err.message);
-    assert_false(hm_store_backup(f.store, backup, &f.err)); // never over another one
-    fill(&f, 3);                                            // what comes after is not in it
+    snprintf(set, sizeof set, "%s/set", f.root);
+    if (!hm_store_backup(f.store, set, "monday", &f.err)) fail_msg("%s", f.err.message);
+    assert_false(hm_store_backup(f.store, set, "monday", &f.err)); // never over another one
+    assert_int_equal(f.err.code, HM_CONFLICT);
+    assert_false(hm_store_backup(f.store, set, "../monday", &f.err));
+    assert_false(hm_store_backup(f.store, set, "keyring", &f.err));
+    fill(&f, 3); // what comes after is not in it
     snprintf(epoch, sizeof epoch, "%s", hm_store_epoch(f.store));
     g = f;
     snprintf(g.dir, sizeof g.dir, "%s/again", f.root);
-    if (!hm_store_restore(backup, g.dir, &f.err)) fail_msg("%s", f.err.message);
-    assert_false(hm_store_restore(backup, g.dir, &f.err));
+    if (!restore(&f, set, "monday", g.dir)) fail_msg("%s", f.err.message);
+    assert_false(restore(&f, set, "monday", g.dir));
     fx_open(&g, 0);
     assert_int_equal(fx_seq(&g), seq);
     assert_int_equal(strlen(hm_store_epoch(g.store)), 36);
@@ -175,35 +186,145 @@ static void a_backup_restores_to_the_same_records_under_a_new_epoch(void **state
     fx_free(&f);
 }
 
+static void the_newest_whole_backup_is_taken_when_none_is_named(void **state) {
+    (void)state;
+    struct fx f;
+    char set[128], to[128], path[160];
+    uint64_t seqs[3];
+    fx_new(&f, TYPES, 0);
+    snprintf(set, sizeof set, "%s/set", f.root);
+    snprintf(to, sizeof to, "%s/again", f.root);
+    assert_false(restore(&f, set, NULL, to));
+    hm_clock_manual(1700000000000);
+    static const char *const names[] = {"zebra", "ant", "middle"};
+    for (int i = 0; i < 3; i++) {
+        fill(&f, 5);
+        seqs[i] = fx_seq(&f);
+        hm_clock_advance(1000);
+        assert_true(hm_store_backup(f.store, set, names[i], &f.err));
+    }
+    struct hm_restore r = {.set = set, .to = to};
+    assert_true(hm_store_restore(&r, &f.err));
+    assert_string_equal(r.taken, "middle");
+    assert_int_equal(r.seq, seqs[2]);
+    snprintf(path, sizeof path, "%s/middle/MANIFEST", set); // a copy without a manifest is none
+    assert_int_equal(unlink(path), 0);
+    snprintf(to, sizeof to, "%s/before", f.root);
+    assert_true(hm_store_restore(&r, &f.err));
+    assert_string_equal(r.taken, "ant");
+    assert_int_equal(r.seq, seqs[1]);
+    fx_free(&f);
+}
+
 static void a_damaged_backup_is_not_restored(void **state) {
     (void)state;
     struct fx f;
-    char backup[128], to[128], path[160];
+    char set[128], to[128], path[160];
     struct stat st;
     fx_new(&f, TYPES, 0);
     fill(&f, 20);
-    snprintf(backup, sizeof backup, "%s/backup", f.root);
+    snprintf(set, sizeof set, "%s/set", f.root);
     snprintf(to, sizeof to, "%s/again", f.root);
-    assert_true(hm_store_backup(f.store, backup, &f.err));
-    const char *const files[] = {"data/data.mdb", "keyring/data.mdb", "MANIFEST"};
+    assert_true(hm_store_backup(f.store, set, "one", &f.err));
+    const char *const files[] = {"one/data.mdb", "keyring", "one/MANIFEST"};
     for (size_t i = 0; i < 3; i++) {
-        char byte;
-        snprintf(path, sizeof path, "%s/%s", backup, files[i]);
+        snprintf(path, sizeof path, "%s/%s", set, files[i]);
         int fd = open(path, O_RDWR);
-        assert_true(fd >= 0);
-        assert_int_equal(pread(fd, &byte, 1, 70), 1);
-        byte = (char)(byte ^ 4);
-        assert_int_equal(pwrite(fd, &byte, 1, 70), 1);
-        assert_false(hm_store_restore(backup, to, &f.err));
-        assert_int_equal(f.err.code, HM_PARAMS);
-        byte = (char)(byte ^ 4);
-        assert_int_equal(pwrite(fd, &byte, 1, 70), 1);
+        assert_true(fd >= 0 && fstat(fd, &st) == 0);
+        // The manifest in every byte; the others here and there.
+        for (off_t at = 0; at < st.st_size; at += i == 2 ? 1 : st.st_size / 7) {
+            char byte;
+            assert_int_equal(pread(fd, &byte, 1, at), 1);
+            byte = (char)(byte ^ 4);
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+            if (restore(&f, set, "one", to))
+                fail_msg("%s with byte %ld changed is restored", files[i], (long)at);
+            assert_int_equal(f.err.code, HM_PARAMS);
+            byte = (char)(byte ^ 4);
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+            assert_int_equal(access(to, F_OK), -1);
+            char partial[160];
+            snprintf(partial, sizeof partial, "%s.partial", to);
+            assert_int_equal(access(partial, F_OK), -1);
+        }
+        assert_int_equal(ftruncate(fd, st.st_size - 1), 0);
+        assert_false(restore(&f, set, "one", to));
+        assert_int_equal(lseek(fd, 0, SEEK_END), st.st_size - 1);
+        assert_int_equal(ftruncate(fd, st.st_size), 0); // the last byte of each is put back below
+        char last = i == 2 ? '\n' : 0;
+        if (i == 2) assert_int_equal(pwrite(fd, &last, 1, st.st_size - 1), 1);
         close(fd);
-        assert_int_equal(stat(to, &st), -1);
-        snprintf(path, sizeof path, "%s.partial", to);
-        assert_int_equal(stat(path, &st), -1);
+        if (i != 2) { // made anew
+            char command[200];
+            snprintf(command, sizeof command, "rm -rf '%s'", set);
+            assert_int_equal(system(command), 0);
+            assert_true(hm_store_backup(f.store, set, "one", &f.err));
+        }
     }
-    assert_true(hm_store_restore(backup, to, &f.err));
+    assert_true(restore(&f, set, "one", to));
+    fx_free(&f);
+}
+
+struct writer {
+    struct fx *f;
+    atomic_bool stop;
+};
+
+static void *keep_writing(void *arg) {
+    struct writer *w = arg;
+    char id[16], data[128];
+    for (int i = 0; !atomic_load(&w->stop); i++) {
+        // Both records of a call change together, so a copy in the middle of one would show.
+        snprintf(id, sizeof id, "x%d", i % 40);
+        snprintf(data, sizeof data, "{\"n\":%d,\"person\":\"q%d\",\"secret\":%d}", i, i % 300, i);
+        struct hm_intent in[2] = {fx_intent("note", id, data), fx_intent("note", "last", data)};
+        struct hm_commit call = fx_call(w->f, in, 2);
+        assert_int_equal(fx_run(w->f, &call), HM_OK);
+    }
+    return NULL;
+}
+
+static void backups_made_during_writes_are_consistent_and_open_with_the_set_s_keyring(void **state) {
+    (void)state;
+    struct fx f;
+    char set[128], name[16];
+    pthread_t thread;
+    fx_new(&f, TYPES, 1u << 30);
+    struct writer w = {.f = &f};
+    snprintf(set, sizeof set, "%s/set", f.root);
+    assert_int_equal(pthread_create(&thread, NULL, keep_writing, &w), 0);
+    for (int i = 0; i < 5; i++) {
+        struct hm_error err = {0};
+        snprintf(name, sizeof name, "b%d", i);
+        if (!hm_store_backup(f.store, set, name, &err)) fail_msg("%s", err.message);
+    }
+    atomic_store(&w.stop, true);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 5; i++) {
+        struct fx g = f;
+        struct hm_read *r;
+        struct hm_record rec;
+        struct hm_scan *scan;
+        struct hm_range range;
+        snprintf(name, sizeof name, "b%d", i);
+        snprintf(g.dir, sizeof g.dir, "%s/again%d", f.root, i);
+        if (!restore(&f, set, name, g.dir)) fail_msg("%s", f.err.message);
+        fx_open(&g, 0);
+        fx_verify(&g);
+        fx_range(&g, "note", NULL, NULL, NULL, NULL, &range);
+        assert_true(hm_read_begin(g.store, &r, &g.err));
+        assert_int_equal(hm_read_seq(r) % 2, 0); // whole calls
+        assert_true(hm_scan_begin(r, &range, false, (struct hm_str){0}, &scan, &g.err));
+        while (hm_scan_next(scan, &rec)) {
+            struct hm_buf out = {0};
+            if (!hm_unseal(g.store, &rec, S("secret"), &out, &g.err)) fail_msg("%s", g.err.message);
+            hm_buf_free(&out);
+        }
+        hm_scan_end(scan);
+        hm_read_end(r);
+        hm_range_free(&range);
+        hm_store_close(g.store);
+    }
     fx_free(&f);
 }
 
@@ -212,7 +333,9 @@ int main(void) {
         cmocka_unit_test(one_flipped_bit_is_found),
         cmocka_unit_test(every_disagreement_is_found),
         cmocka_unit_test(a_backup_restores_to_the_same_records_under_a_new_epoch),
+        cmocka_unit_test(the_newest_whole_backup_is_taken_when_none_is_named),
         cmocka_unit_test(a_damaged_backup_is_not_restored),
+        cmocka_unit_test(backups_made_during_writes_are_consistent_and_open_with_the_set_s_keyring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
