@@ -50,13 +50,10 @@ void hm_call_free_audits(struct call *call) {
 }
 
 static void call_free(struct call *call) {
-    struct institution *inst = call->institution;
     ev_timer_stop(call->engine->loop, &call->delay);
     hm_call_list(call, NULL, false);
-    if (inst && inst->contender == call) {
-        inst->contender = NULL;
-        hm_inst_touch(inst);
-    }
+    hm_call_leave_lane(call);
+    hm_idem_end(call);
     call->engine->open_calls--;
     hm_call_free_audits(call);
     hm_principals_unref(call->principals);
@@ -178,6 +175,7 @@ void hm_call_committed(struct commit_item *item) {
     struct call *call = item->call;
     struct counters *n = &call->engine->counters;
     bool conflict = item->ok && item->commit.code == HM_CONFLICT;
+    n->conflicts += conflict;
     if (item->ok && item->commit.code == HM_OK) {
         hm_call_ok(call, item->result);
     } else if (!conflict || call->core) {
@@ -190,23 +188,9 @@ void hm_call_committed(struct commit_item *item) {
         n->reruns++;
         hm_call_again(call);
     } else {
+        n->given_up += !item->commit.duplicate;
         hm_call_fail_item(call, item);
     }
-}
-
-// What a seal hides must not lie in clear in a record: of a call that opened one only that it was done is
-// kept.
-static void put_idem(struct commit_item *item, struct call *call, struct hm_str result) {
-    if (!call->idem[0]) return;
-    struct hm_buf data = {0};
-    hm_buf_char(&data, '{');
-    hm_json_member_str(&data, "method", hm_str_of(call->method));
-    hm_json_member_int(&data, "expires", item->commit.now_ms + IDEM_MS);
-    // What was sealed and has been opened must not lie in clear in a record, and so in the change log for good.
-    if (!call->audits) hm_json_member_raw(&data, "result", result);
-    hm_buf_char(&data, '}');
-    hm_item_put(item, "idem", hm_str_of(call->idem), call->idem_expect, hm_buf_view(&data), "");
-    hm_buf_free(&data);
 }
 
 void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
@@ -214,9 +198,8 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
     item->call = call;
     item->result = hm_item_keep(item, result);
     item->depth = call->depth;
-    bool wrote = item->intent_count > 0; // else there is nothing that must not be done twice
     hm_item_audits(item, call);
-    if (wrote) put_idem(item, call, item->result);
+    hm_idem_put(item, call, item->result);
     hm_item_submit(item, done);
 }
 
@@ -278,13 +261,36 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     return item;
 }
 
+// Rights are read by the server, when a call is sent to its worker: they are part of what the call read.
+static void see_caller(struct commit_item *item, const struct call *call) {
+    struct hm_buf low = {0}, high = {0};
+    if (!call->known) return;
+    hm_buf_add(&low, "account", sizeof "account"); // with its zero byte
+    hm_buf_text(&low, call->session->account);
+    hm_buf_str(&high, hm_buf_view(&low));
+    hm_buf_char(&high, '\0'); // the smallest key behind it
+    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), call->known);
+    if (call->session->person[0]) {
+        hm_buf_clear(&low);
+        hm_buf_printf(&low, "person:%s", call->session->person);
+        hm_buf_clear(&high);
+        hm_buf_str(&high, hm_buf_view(&low));
+        hm_buf_char(&low, '\0');
+        hm_buf_char(&high, '\1'); // behind every record they are a member of
+        hm_item_saw(item, HM_SPACE_MEM, hm_buf_view(&low), hm_buf_view(&high), call->known);
+    }
+    hm_buf_free(&low);
+    hm_buf_free(&high);
+}
+
 static void commit_result(struct call *call, struct hm_str payload, struct parsed_result *r) {
     struct hm_error err = {0};
     bool wrote = r->intent_count > 0;
     struct commit_item *item = item_of(call, payload, r);
     size_t before = item->intent_count;
+    see_caller(item, call);
     hm_item_audits(item, call);
-    if (wrote) put_idem(item, call, item->result);
+    if (wrote) hm_idem_put(item, call, item->result);
     if (call->extend && !call->extend(call, item, item->result, &err)) {
         hm_item_free(item);
         hm_call_fail_error(call, &err);

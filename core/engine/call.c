@@ -2,7 +2,6 @@
 // What always holds: a call is in at most one list (call->list), and who asked was settled when it came,
 // whatever happens to their connection.
 #include "base/clock.h"
-#include "base/code.h"
 #include "base/log.h"
 #include "engine/internal.h"
 #include "script/frames.h"
@@ -52,13 +51,16 @@ void hm_call_system(struct call *call) {
     hm_engine_random(call->engine, call->seed, sizeof call->seed);
 }
 
+static bool waits_in(const struct institution *inst, struct call *const *list) {
+    return list == &inst->queue || list == &inst->unresolved || list == &inst->contended ||
+           list == &inst->delayed;
+}
+
 void hm_call_list(struct call *call, struct call **list, bool front) {
     struct institution *inst = call->institution;
     if (call->list) {
         DL_DELETE(*call->list, call);
-        bool waits = inst && (call->list == &inst->queue || call->list == &inst->unresolved ||
-                              call->list == &inst->contended || call->list == &inst->delayed);
-        if (waits) inst->waiting--;
+        if (inst && waits_in(inst, call->list)) inst->waiting--;
     }
     call->list = list;
     if (!list) return;
@@ -66,9 +68,7 @@ void hm_call_list(struct call *call, struct call **list, bool front) {
         DL_PREPEND(*list, call);
     else
         DL_APPEND(*list, call);
-    if (list == &inst->queue || list == &inst->unresolved || list == &inst->contended ||
-        list == &inst->delayed)
-        inst->waiting++;
+    if (inst && waits_in(inst, list)) inst->waiting++;
 }
 
 // ---- rights -------------------------------------------------------------------------------------------
@@ -145,58 +145,6 @@ static void caller_json(struct call *call) {
     call->caller_json = b.data; // zero-terminated
 }
 
-// ---- idem ---------------------------------------------------------------------------------------------
-
-static bool idem_read(struct call *call, struct hm_buf *result, bool *other) {
-    struct hm_read *read = NULL;
-    struct hm_record record;
-    struct hm_json data, value;
-    int64_t expires = 0;
-    bool found = false;
-    char method[129];
-    call->idem_expect = 0;
-    if (!hm_read_begin(call->institution->store, &read, NULL)) return false;
-    if (hm_read_data(read, "idem", hm_str_of(call->idem), &record, &data)) {
-        call->idem_expect = record.version;
-        found = hm_json_get(data, "expires", &value) && hm_json_int(value, &expires) && expires > hm_now_ms();
-        if (found && hm_json_get(data, "result", &value)) hm_buf_str(result, value.raw);
-        *other = hm_json_get_text(data, "method", method, sizeof method) && strcmp(method, call->method) != 0;
-    }
-    hm_read_end(read);
-    return found;
-}
-
-bool hm_call_idem(struct call *call) {
-    struct hm_buf result = {0};
-    bool other = false, answered = call->idem[0] && idem_read(call, &result, &other);
-    if (answered && other)
-        hm_call_reason(call, HM_CONFLICT, "reason", "idem");
-    else if (answered && !result.len) // done, and its answer told of sealed fields: it was not kept
-        hm_call_reason(call, HM_CONFLICT, "reason", "idem_sealed");
-    else if (answered)
-        hm_call_ok(call, hm_buf_view(&result));
-    hm_buf_free(&result);
-    return answered;
-}
-
-// Notes the id of the call's idem record. False: answered, because the key is no key.
-static bool idem_take(struct call *call) {
-    struct hm_json value;
-    char key[65];
-    if (!call->session || !call->session->person[0] || !hm_json_get(call->params, "idem", &value))
-        return true;
-    if (!hm_json_get_text(call->params, "idem", key, sizeof key) || !key[0]) {
-        hm_call_param(call, "idem", "must be a text of 1 to 64 bytes");
-        return false;
-    }
-    struct hm_buf text = {0};
-    hm_buf_add(&text, call->session->person, strlen(call->session->person) + 1);
-    hm_buf_text(&text, key);
-    hm_secret_hash(hm_buf_view(&text), call->idem);
-    hm_buf_free(&text);
-    return !hm_call_idem(call);
-}
-
 // ---- routing ------------------------------------------------------------------------------------------
 
 void hm_call_enqueue(struct call *call, bool front) {
@@ -229,7 +177,24 @@ static void resolve(struct call *call) {
         hm_call_fail(call, HM_METHOD, "");
         return;
     }
-    if (!permitted(call, method->access, method->roles) || !idem_take(call)) return;
+    if (permitted(call, method->access, method->roles) && hm_idem_take(call)) hm_call_begin(call);
+}
+
+void hm_call_begin(struct call *call) {
+    if (call->session && call->session->ended) { // while the call waited
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return;
+    }
+    if (call->core) {
+        call->core->fn(call);
+        return;
+    }
+    // It may have waited, and the method may be another one by now.
+    const struct cat_method *method = hm_cat_method(call->institution->catalogue, hm_str_of(call->method));
+    if (!method) {
+        hm_call_fail(call, HM_METHOD, "");
+        return;
+    }
     caller_json(call);
     hm_engine_random(call->engine, call->seed, sizeof call->seed);
     if (method->job)
@@ -288,8 +253,8 @@ static void route(struct call *call) {
             hm_buf_printf(&data, "{\"errors\":[%s]}", errors.data);
             hm_call_done(call, HM_PARAMS, HM_LIT(""), HM_LIT(""), hm_buf_view(&data));
             hm_buf_free(&data);
-        } else if (idem_take(call)) {
-            call->core->fn(call);
+        } else if (hm_idem_take(call)) {
+            hm_call_begin(call);
         }
     }
     hm_buf_free(&errors);
@@ -360,20 +325,61 @@ static struct proc *least_loaded(struct institution *inst) {
     return best;
 }
 
-// The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other.
+// Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
+// roles, or signed out. False: the call has been answered.
+static bool still_permitted(struct call *call) {
+    struct institution *inst = call->institution;
+    struct hm_session *session = call->session;
+    if (!session || call->job) return true;
+    if (session->ended) {
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return false;
+    }
+    call->known = inst->told;
+    if (call->principals == session->principals) return true;
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
+    hm_principals_unref(call->principals);
+    call->principals = hm_principals_ref(session->principals);
+    call->admin = session->admin;
+    free(call->caller_json);
+    call->caller_json = NULL;
+    caller_json(call);
+    return !method || permitted(call, method->access, method->roles);
+}
+
+static void send(struct proc *proc, struct call *call) {
+    if (still_permitted(call)) hm_proc_call(proc, call);
+}
+
+// The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One
+// that is overtaken even there, by calls outside, gets a turn in which nobody else commits, and so cannot be
+// overtaken: what is being committed is waited for, then it runs, and what was brought meanwhile comes behind
+// it. The turn is as long as the call, whose deadline bounds it.
 static void next_contended(struct institution *inst) {
-    struct proc *proc;
-    if (inst->contender || !inst->contended || !(proc = least_loaded(inst))) return;
+    if (inst->contender || !inst->contended) return;
     struct call *call = inst->contended;
+    struct proc *proc = call->job ? hm_job_proc(call->job) : least_loaded(inst);
+    bool alone = call->conflicts >= EXCLUSIVE_FROM;
+    inst->exclusive = NULL;
+    if (call->job && !proc) {
+        hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
+        return;
+    }
+    if (!proc) return; // and nobody waits for a worker that has yet to come
+    if (alone) {
+        inst->exclusive = call;
+        if (inst->committer.unfinished > inst->committer.staged_count) return;
+        inst->engine->counters.exclusive_turns++;
+    }
     inst->contender = call;
-    hm_proc_call(proc, call);
+    send(proc, call);
 }
 
 void hm_call_dispatch(struct institution *inst) {
     next_contended(inst);
     struct proc *proc;
     while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
-        hm_proc_call(proc, inst->queue);
+        send(proc, inst->queue);
     if (!inst->queue)
         inst->pressed_us = 0;
     else if (!inst->pressed_us)
@@ -387,15 +393,21 @@ static void on_delay(struct ev_loop *loop, ev_timer *timer, int events) {
     hm_call_enqueue(call, true);
 }
 
+void hm_call_leave_lane(struct call *call) {
+    struct institution *inst = call->institution;
+    if (!inst || (inst->contender != call && inst->exclusive != call)) return;
+    if (inst->contender == call) inst->contender = NULL;
+    if (inst->exclusive == call) inst->exclusive = NULL;
+    hm_inst_touch(inst);
+}
+
 void hm_call_again(struct call *call) {
     struct institution *inst = call->institution;
     uint8_t random;
-    if (inst->contender == call) inst->contender = NULL;
+    hm_call_leave_lane(call);
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
-    } else if (hm_call_idem(call)) {
-        return;
-    } else if (call->job) {
+    } else if (call->job && call->conflicts < EXCLUSIVE_FROM) {
         struct proc *proc = hm_job_proc(call->job);
         if (proc)
             hm_proc_call(proc, call);
@@ -418,7 +430,7 @@ void hm_call_again(struct call *call) {
 // Its worker is gone. Only the head was running, so only the head can be what brought the worker down.
 void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms) {
     struct institution *inst = call->institution;
-    if (inst->contender == call) inst->contender = NULL;
+    hm_call_leave_lane(call);
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
     } else if (deadline) {
@@ -438,7 +450,9 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
 }
 
 void hm_call_close(struct institution *inst, const char *why) {
-    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed};
+    // The last gets what waited for the end of another with the same idem key.
+    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed,
+                                   &inst->resumed};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (*lists[i])
             hm_call_fail(*lists[i], HM_UNAVAILABLE, why);

@@ -128,9 +128,17 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     item->commit.intents = item->intents;
     item->commit.intent_count = item->intent_count;
     item->next = NULL;
-    *c->staged_tail = item;
-    c->staged_tail = &item->next;
+    if (item->call && item->call == item->institution->exclusive) { // before all that waited for it
+        item->institution->exclusive = NULL;
+        item->next = c->staged;
+        c->staged = item;
+        if (!item->next) c->staged_tail = &item->next;
+    } else {
+        *c->staged_tail = item;
+        c->staged_tail = &item->next;
+    }
     c->unfinished++;
+    c->staged_count++;
     if (item->types) item->institution->types_coming++;
     hm_inst_touch(item->institution);
 }
@@ -382,7 +390,8 @@ bool hm_committer_start(struct institution *inst, struct hm_error *err) {
 
 void hm_committer_flush(struct institution *inst) {
     struct committer *c = &inst->committer;
-    if (!c->staged) return;
+    if (!c->staged || (inst->exclusive && !inst->engine->closing)) return;
+    c->staged_count = 0;
     pthread_mutex_lock(&c->lock);
     bool idle = !c->head;
     *c->tail = c->staged;

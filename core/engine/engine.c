@@ -221,6 +221,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events) {
         hm_inst_tick(inst, now_us);
         if (sweep) hm_live_sweep(inst, hm_now_ms());
         if (sweep) hm_history_sweep(inst, hm_now_ms());
+        if (!engine->draining) hm_expire_tick(inst, hm_now_ms());
     }
     hm_history_flush(engine);
     hm_watch_tick(engine);

@@ -212,8 +212,7 @@ static bool near(const struct erasing *e, const struct hm_record *r) {
     return false;
 }
 
-// Texts in which the name may stand in the middle: what a job was begun with (a roster), what a call
-// answered.
+// Texts in which the name may stand in the middle: what a job was begun with (a roster).
 static void look_at_kept(struct erasing *e, const struct hm_record *r, const char *member,
                          const char *instead) {
     struct hm_json data = {HM_JSON_OBJECT, r->data}, value;
@@ -232,14 +231,14 @@ static void look_at_kept(struct erasing *e, const struct hm_record *r, const cha
 }
 
 static void look_at(struct erasing *e, const struct hm_record *r) {
-    static const char *const passed[] = {"account", "session", "factor",         "sign_in",    "invitation",
-                                         "audit",   "plugin",  "plugin_version", "institution"};
+    static const char *const passed[] = {"account", "session",        "factor",
+                                         "sign_in", "invitation",     "audit",
+                                         "idem", // see hm_idem_forget
+                                         "plugin",  "plugin_version", "institution"};
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         if (hm_str_eq(r->type, hm_str_of(passed[i]))) return;
     if (hm_str_eq(r->type, HM_LIT("job"))) {
         look_at_kept(e, r, "params", "{}");
-    } else if (hm_str_eq(r->type, HM_LIT("idem"))) {
-        look_at_kept(e, r, "result", "{\"erased\":true}");
     } else if (!hm_str_eq(r->type, HM_LIT("person")) && near(e, r) && hm_types_find(e->types, r->type)) {
         struct hm_buf data = {0};
         bool changed = false;
@@ -422,6 +421,7 @@ static void put_audit(struct erasing *e, struct commit_item *item) {
     hm_json_member_int(&data, "time", item->commit.now_ms);
     hm_buf_char(&data, '}');
     hm_item_put(item, "audit", hm_str_of(id), 0, hm_buf_view(&data), "role:administrator");
+    hm_idem_forget(item);
     hm_buf_free(&why);
     hm_buf_free(&data);
 }
@@ -537,7 +537,7 @@ void hm_person_erase(struct call *call) {
     struct hm_error err = {0};
     hm_arg_text(call, "person", person, sizeof person);
     hm_arg_text(call, "reason", reason, sizeof reason);
-    call->idem[0] = 0; // repeating it does no harm, and its answer tells of now
+    hm_idem_end(call); // repeating it does no harm, and its answer tells of now
     if (!reason[0]) {
         hm_call_param(call, "reason", "must say why; it is kept, so without names");
     } else if (call->session && strcmp(call->session->person, person) == 0) {

@@ -382,6 +382,7 @@ void hm_inst_touch(struct institution *inst) {
 void hm_inst_flush(struct institution *inst) {
     struct proc *proc;
     retire_old(inst);
+    hm_idem_resume(inst);
     if (inst->wanted && !inst->engine->closing) {
         struct census c = census_of(inst, hm_mono_us());
         if (!c.ready && !c.coming) start_one(inst);

@@ -19,6 +19,7 @@
 #define BATCH_MAX 1000
 #define RERUNS_MAX 8
 #define CONTENDED_FROM 3   // conflicts after which a call waits its turn in the lane of contended calls
+#define EXCLUSIVE_FROM 5   // conflicts after which the commits of all others wait while it has its turn
 #define COMMITS_MAX 8192   // unfinished commit items above which no call is sent to a worker
 #define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
 #define START_MS 30000     // until READY
@@ -51,6 +52,7 @@ enum outcome { OUTCOME_OK, OUTCOME_REFUSED, OUTCOME_CONFLICT, OUTCOME_BUSY, OUTC
 struct counters {
     uint64_t calls[OUTCOMES], core_calls;
     uint64_t commits, commit_calls, commit_us, commit_failures, reruns, duplicates;
+    uint64_t conflicts, given_up, exclusive_turns, idem_replays, idem_refused, expired;
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
     uint64_t workers_started, workers_killed, workers_refused, bad_frames, jobs;
     uint64_t reactions_dropped;
@@ -109,6 +111,16 @@ struct committer {
     bool broken;                      // commit thread: a commit failed, so that nothing more is acknowledged
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
+    size_t staged_count;                       // loop: of them, not given to the thread yet
+};
+
+struct expiry { // where the clearing of expired records is (expire.c)
+    unsigned kind;
+    char after[512]; // database key to go on behind, when a kind is walked by id
+    size_t after_len;
+    int64_t began_ms; // the present round
+    bool resting;     // until the next round
+    bool busy;        // a commit of it is under way
 };
 
 struct institution {
@@ -138,10 +150,14 @@ struct institution {
     struct call *unresolved; // came before the first catalogue
     struct call *contended;  // waiting for their turn after several conflicts
     struct call *contender;  // the one whose turn it is
+    struct call *exclusive;  // commits of others stay staged until this one has brought its own, or has ended
     struct call *delayed;    // waiting a moment before they run again
+    struct idem *idems;      // by id: idem keys of calls under way
+    struct call *resumed;    // waited for one of those, which has ended
     size_t waiting;          // queue + unresolved + contended + delayed
     uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
 
+    struct expiry expiry;
     struct live *sessions; // by token hash
     struct group *groups;  // sessions by account, person, membership
     struct job *jobs;
@@ -228,13 +244,13 @@ struct call {
     bool system, admin;
     bool local;        // from this machine (which gives no rights but to sign in to demo accounts)
     char *caller_json; // what the worker is told
+    uint64_t known; // seq of the last change that caller_json and principals take account of; 0: no session
     char by[144];
     struct hm_principals *principals; // owned reference; NULL: a stranger
     uint8_t seed[32];
     unsigned conflicts, duplicates, deaths, moved;
     ev_timer delay;
-    char idem[65]; // id of its idem record, or ""
-    uint64_t idem_expect;
+    struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
     unsigned audit_count;
     unsigned depth;    // how many reactions led to it
@@ -265,8 +281,22 @@ void hm_record_about(const struct hm_type *type, const struct hm_record *record,
 // The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
 void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
                     struct hm_str why, struct hm_buf *out);
-// Answers from the idem record when there is one (true); else notes what must be expected of it.
-bool hm_call_idem(struct call *call);
+void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
+void hm_call_leave_lane(struct call *call);
+
+// ---- idem (idem.c) ------------------------------------------------------------------------------------
+// Looks at the call's idem key. False: it has been answered, from the record or because the key is no key, or
+// it waits for the end of another call with the same key.
+bool hm_idem_take(struct call *call);
+void hm_idem_resume(struct institution *inst); // those that have waited
+void hm_idem_end(struct call *call);           // the call ends, or its answer is not to be kept
+bool hm_idem_busy(struct institution *inst, struct hm_str id);
+// Adds the record that keeps the answer; nothing when the call has no key.
+void hm_idem_put(struct commit_item *item, struct call *call, struct hm_str result);
+// Answers kept before the item's commit are given to nobody any more (somebody who is erased may be in them).
+void hm_idem_forget(struct commit_item *item);
+// For a core method that has done its work without a commit: answers when the answer is kept.
+void hm_idem_finish(struct call *call, struct hm_str result);
 
 // What a worker says about a call; false: it is nonsense.
 bool hm_call_result(struct call *call, struct hm_str payload);
@@ -344,6 +374,11 @@ void hm_item_put(struct commit_item *item, const char *type, struct hm_str id, u
                  struct hm_str data, const char *audience);
 void hm_item_remove(struct commit_item *item, const char *type, struct hm_str id, uint64_t expect);
 void hm_item_audits(struct commit_item *item, struct call *call);
+// The item holds only if nothing in [low, high) has changed since the snapshot of that seq.
+void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
+                 uint64_t seq);
+// Whether no record has this value of the index; if so, the item holds only as long as that is true.
+bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
 // For a core method: its item carries the idem record and the result. done: as for hm_item_submit,
 // hm_call_committed ends the call with the result.
@@ -531,6 +566,8 @@ void hm_watch_close(struct hm_engine *engine);
 void hm_watch_tick(struct hm_engine *engine);
 // Candidates for ordinary starts of this institution (JSON array), or empty.
 struct hm_str hm_watch_candidates(struct institution *inst);
+
+void hm_expire_tick(struct institution *inst, int64_t now_ms);
 
 // ---- errands: work on a thread of its own, see errand.c -------------------------------------------------
 struct errand {

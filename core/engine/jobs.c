@@ -157,7 +157,7 @@ static void fail_because(struct job *job, enum hm_code code, const char *message
 static void job_committed(struct commit_item *item) {
     struct job *job = item->arg;
     if (!item->ok || item->commit.code != HM_OK) {
-        if (!hm_call_idem(item->call)) hm_call_fail_item(item->call, item); // the same key came twice at once
+        hm_call_fail_item(item->call, item);
         job_free(job);
         return;
     }
@@ -417,7 +417,7 @@ void hm_job_close(struct institution *inst) {
 // ---- job.get, job.list, job.cancel --------------------------------------------------------------------
 
 static void job_get(struct call *call) {
-    char id[HM_ID_MAX + 1], note[1001] = "";
+    char id[HM_ID_MAX + 1], note[1001] = "", state[16];
     struct hm_read *read = NULL;
     struct hm_record record;
     struct hm_json data;
@@ -431,7 +431,9 @@ static void job_get(struct call *call) {
     }
     if (hm_read_data(read, "job", hm_str_of(id), &record, &data) &&
         hm_access_meets(call->principals, record.audience)) {
-        if (job_live(call->institution, hm_str_of(id), &progress, note, sizeof note)) {
+        // The record may have ended already while its commit is still on its way back to the loop.
+        bool running = hm_json_get_text(data, "state", state, sizeof state) && strcmp(state, "running") == 0;
+        if (running && job_live(call->institution, hm_str_of(id), &progress, note, sizeof note)) {
             hm_json_put_double(&number, progress);
             hm_json_put_str(&quoted, hm_str_of(note));
             hm_json_with(data, "progress", hm_buf_view(&number), &live);
@@ -485,7 +487,7 @@ static void job_cancel(struct call *call) {
         fail_because(found, HM_CONFLICT, "cancelled");
     else
         hm_proc_kill(found->proc, "cancelled"); // its call is lost, which ends the job
-    hm_call_ok(call, HM_LIT("{}"));
+    hm_idem_finish(call, HM_LIT("{}"));
 }
 
 static const struct core_method rows[] = {

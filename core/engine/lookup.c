@@ -62,6 +62,45 @@ bool hm_read_unique(struct hm_read *read, struct hm_types *types, const char *ty
     return first.found;
 }
 
+void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
+                 uint64_t seq) {
+    size_t count = item->commit.seen_count;
+    item->seen = hm_realloc(item->seen, (count + 1) * sizeof *item->seen);
+    item->seen[count] = (struct hm_seen){
+        .space = space, .low = hm_item_keep(item, low), .high = hm_item_keep(item, high), .version = seq};
+    item->commit.seen = item->seen;
+    item->commit.seen_count = count + 1;
+}
+
+bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value) {
+    struct institution *inst = item->institution;
+    struct hm_types *types = hm_store_types(inst->store);
+    const struct hm_type *declared = hm_types_find(types, hm_str_of(type));
+    struct hm_buf equals = {0};
+    struct hm_range range = {0};
+    struct hm_read *read = NULL;
+    struct hm_scan *scan = NULL;
+    struct hm_record record;
+    struct hm_json none = {0};
+    bool found = true;
+    hm_buf_char(&equals, '[');
+    hm_json_put_str(&equals, value);
+    hm_buf_char(&equals, ']');
+    if (hm_range_make(declared, hm_type_index(declared, hm_str_of(index)),
+                      (struct hm_json){HM_JSON_ARRAY, hm_buf_view(&equals)}, none, none, &range, NULL) &&
+        hm_read_begin(inst->store, &read, NULL) &&
+        hm_scan_begin(read, &range, false, HM_LIT(""), &scan, NULL)) {
+        found = hm_scan_next(scan, &record);
+        if (!found) hm_item_saw(item, HM_SPACE_IDX, range.low, range.high, hm_read_seq(read));
+    }
+    hm_scan_end(scan);
+    hm_read_end(read);
+    hm_range_free(&range);
+    hm_buf_free(&equals);
+    hm_types_unref(types);
+    return !found;
+}
+
 void hm_json_with(struct hm_json object, const char *name, struct hm_str raw, struct hm_buf *out) {
     struct hm_json_iter it = hm_json_iter(object);
     struct hm_json key, value;

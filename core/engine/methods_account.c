@@ -43,6 +43,14 @@ static void commit_account(struct creation *c, const char *hash) {
     struct call *call = c->call;
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     struct hm_buf quoted = {0}, data = {0}, result = {0};
+    char person[HM_ID_MAX + 1];
+    // The password took its time: somebody else may have been quicker.
+    if (hm_arg_text(call, "person", person, sizeof person) && person[0] &&
+        !hm_item_none(item, "account", "person", hm_str_of(person))) {
+        hm_item_free(item);
+        hm_call_reason(call, HM_CONFLICT, "reason", "person_has_account");
+        return;
+    }
     hm_json_put_str(&quoted, hm_str_of(hash));
     hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&c->data)}, "hash", hm_buf_view(&quoted),
                  &data);

@@ -29,24 +29,14 @@ static void founding_end(struct founding *f) {
 
 static void founded(struct commit_item *item) {
     struct founding *f = item->arg;
-    struct call *call = f->call;
-    struct hm_buf result = {0};
-    if (item->ok && item->commit.code == HM_OK) {
-        hm_buf_char(&result, '{');
-        hm_json_member_str(&result, "id", hm_str_of(f->id));
-        hm_json_member_str(&result, "code", hm_str_of(f->code));
-        hm_buf_char(&result, '}');
-        hm_call_ok(call, hm_buf_view(&result));
-    } else {
-        hm_call_fail_item(call, item);
-    }
-    hm_buf_free(&result);
     founding_end(f);
+    hm_call_committed(item);
 }
 
 // The new store has its first invitation: now the cluster may know of it.
 static void invited(struct commit_item *item) {
     struct founding *f = item->arg;
+    struct hm_buf result = {0};
     if (!item->ok || item->commit.code != HM_OK) {
         hm_call_fail_item(f->call, item);
         founding_end(f);
@@ -56,7 +46,12 @@ static void invited(struct commit_item *item) {
     struct commit_item *next = hm_item_new(cluster, f->call->by, f->call->method);
     hm_item_put(next, "institution", hm_str_of(f->id), 0, hm_buf_view(&f->record), "public");
     next->arg = f;
-    hm_item_submit(next, founded);
+    hm_buf_char(&result, '{');
+    hm_json_member_str(&result, "id", hm_str_of(f->id));
+    hm_json_member_str(&result, "code", hm_str_of(f->code));
+    hm_buf_char(&result, '}');
+    hm_item_finish_call(next, f->call, hm_buf_view(&result), founded);
+    hm_buf_free(&result);
 }
 
 static void founding_record(struct founding *f, int64_t zone) {
@@ -171,7 +166,7 @@ static void backup_done(struct errand *errand) {
         hm_json_member_str(&result, "name", hm_str_of(b->name));
         hm_json_member_str(&result, "path", hm_buf_view(&path));
         hm_buf_char(&result, '}');
-        hm_call_ok(b->call, hm_buf_view(&result));
+        hm_idem_finish(b->call, hm_buf_view(&result));
     } else {
         hm_call_fail_error(b->call, &b->error);
     }
@@ -324,7 +319,7 @@ static void clock_advance(struct call *call) {
     hm_clock_advance(ms);
     call->engine->next_sweep_us = 0; // what expired with it ends at once, as it would have by now
     hm_buf_printf(&out, "{\"time\":%lld}", (long long)hm_now_ms());
-    hm_call_ok(call, hm_buf_view(&out));
+    hm_idem_finish(call, hm_buf_view(&out));
     hm_buf_free(&out);
 }
 

@@ -302,7 +302,7 @@ static void person_export(struct call *call) {
     struct hm_error err = {0};
     const char *own = call->session ? call->session->person : "";
     if (!hm_arg_text(call, "person", person, sizeof person)) snprintf(person, sizeof person, "%s", own);
-    call->idem[0] = 0; // an export changes nothing, and a stored answer would be a copy in clear
+    hm_idem_end(call); // an export changes nothing, and a stored answer would be a copy in clear
     if (!person[0]) {
         hm_call_param(call, "person", "is missing, and your account belongs to no person");
     } else if (strcmp(person, own) != 0 && !call->admin) {

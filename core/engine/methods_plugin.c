@@ -166,7 +166,10 @@ static void finish(struct deploy *d, bool adopt) {
         hm_trial_adopt(d->trial);
     else
         hm_trial_end(d->trial);
-    hm_call_ok(call, hm_buf_view(&result));
+    if (d->purpose == REMOVE)
+        hm_idem_finish(call, hm_buf_view(&result));
+    else
+        hm_call_ok(call, hm_buf_view(&result));
     hm_buf_free(&result);
     deploy_free(d);
 }
@@ -213,6 +216,9 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     hm_item_put(item, "plugin", hm_str_of(d->key), d->pointer, hm_buf_view(&text), "role:administrator");
     item->arg = d;
     trial->busy++;
+    hm_buf_clear(&text);
+    result_json(d, &text);
+    hm_idem_put(item, call, hm_buf_view(&text));
     hm_item_submit(item, on_committed);
     hm_buf_free(&text);
 }

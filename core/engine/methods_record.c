@@ -71,7 +71,7 @@ static void record_get(struct call *call) {
     found = found && may_read(call, &record);
     if (found && record.sealed.len) hm_record_open(call, type, &record, hm_str_of(why), &opened);
     sealed = call->audits != NULL;
-    if (sealed) call->idem[0] = 0; // reads the same again; what was opened is stored nowhere
+    if (sealed) hm_idem_end(call); // reads the same again; what was opened is stored nowhere
     if (found && !sealed)
         hm_call_ok(call,
                    opened.len ? hm_buf_view(&opened) : record.json); // copied from the map by the answer

@@ -341,7 +341,12 @@ static void accept_hashed(void *arg, bool ok, const char *hash) {
             hm_item_new(a->institution, a->who.person[0] ? a->who.person : a->who.account, call->method);
         hm_item_remove(item, "invitation", hm_str_of(a->code_hash), a->version);
         put_account(item, &a->who, a->login, hm_buf_view(&a->shown), hash);
-        commit_session(item, call, &a->who, NULL);
+        if (!a->who.person[0] || hm_item_none(item, "account", "person", hm_str_of(a->who.person))) {
+            commit_session(item, call, &a->who, NULL);
+        } else {
+            hm_item_free(item);
+            hm_call_reason(call, HM_CONFLICT, "reason", "person_has_account");
+        }
     }
     acceptance_free(a);
 }
@@ -465,8 +470,7 @@ static void session_logout(struct call *call) {
     }
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     hm_item_remove(item, "session", hm_str_of(call->session->token_hash), HM_ANY_VERSION);
-    item->call = call;
-    hm_item_submit(item, logout_committed);
+    hm_item_finish_call(item, call, HM_LIT("{}"), logout_committed);
 }
 
 // ---- session.change_password --------------------------------------------------------------------------

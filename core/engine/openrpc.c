@@ -100,11 +100,19 @@ static void put_types(struct hm_buf *b, struct hm_json types) {
     hm_buf_text(b, "}}");
 }
 
+// What is true of every method and so stands at none.
+#define ABOUT                                                                                                \
+    "Any params may carry idem, a text of 1 to 64 bytes: the same key from the same person gives within 7 "  \
+    "days the answer that was given, and does nothing twice. Errors are not kept. conflict (-32004) has "    \
+    "data.reason: busy (what was read kept changing), exists, idem_reused (the key was used for another "    \
+    "call), idem_done (it was done; its answer is not kept), or a reason of the method."
+
 void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct hm_buf *out) {
     struct institution *inst = institution ? hm_inst_find(engine, institution) : NULL;
     struct hm_json list, item;
     hm_buf_text(out, "{\"openrpc\":\"1.2.6\",\"info\":{\"title\":\"Hamroh\"");
     hm_json_member_str(out, "version", hm_str_of(HAMROH_VERSION));
+    hm_json_member_str(out, "description", HM_LIT(ABOUT));
     hm_buf_text(out, "},\"methods\":[");
     for (size_t i = 0; i < engine->method_count; i++) {
         if (i) hm_buf_char(out, ',');

@@ -318,23 +318,35 @@ static int by_key(const void *a, const void *b) {
     return hm_str_cmp(((const struct unique_key *)a)->key, ((const struct unique_key *)b)->key);
 }
 
-static bool duplicate(struct hm_commit *call, const struct hm_key_op *op) {
-    call->duplicate = true;
+// `raced`: who has it came after the call's snapshot, so the method could not see it and may do something
+// else when it runs again.
+static bool duplicate(struct hm_commit *call, const struct hm_key_op *op, bool raced) {
+    call->duplicate = !raced;
     return refuse(call, HM_CONFLICT, "another record has this value of the unique index %s of type %s",
                   op->index->name, op->type->name);
 }
 
+enum taken { FREE, TAKEN, RACED };
+
 // Is there an entry in the database with this beginning that the call does not itself remove?
-static int taken(struct hm_write *w, MDB_cursor *cursor, struct hm_str prefix,
-                 const struct unique_key *removed, size_t removed_count, bool *out) {
+static int taken(struct planning *p, MDB_cursor *cursor, const struct unique_key *wanted,
+                 const struct unique_key *removed, size_t removed_count, enum taken *out) {
+    struct hm_str prefix = wanted->key;
+    struct hm_record record;
+    bool found;
     MDB_val k = hm_val(prefix), v;
-    (void)w;
-    *out = false;
+    *out = FREE;
     int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     while (!rc && hm_str_starts(hm_val_str(k), prefix)) {
-        struct unique_key wanted = {hm_val_str(k), NULL};
-        if (!removed_count || !bsearch(&wanted, removed, removed_count, sizeof wanted, by_key)) {
-            *out = true;
+        struct hm_str key = hm_val_str(k), id = {key.ptr + prefix.len, key.len - prefix.len};
+        if (!removed_count ||
+            !bsearch(&(struct unique_key){key, NULL}, removed, removed_count, sizeof *removed, by_key)) {
+            if (!hm_write_record(p->write, hm_str_of(wanted->op->type->name), id, &record, &found, p->err)) {
+                p->failed = true;
+                return 0;
+            }
+            bool since = found && p->call->snapshot && record.version > p->call->snapshot;
+            *out = since ? RACED : TAKEN;
             return 0;
         }
         rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
@@ -347,7 +359,8 @@ static bool unique_holds(struct planning *p) {
     struct unique_key *added = NULL, *removed = NULL;
     MDB_cursor *cursor = NULL;
     size_t adds = 0, removes = 0;
-    bool ok = true, is_taken = false;
+    enum taken is = FREE;
+    bool ok = true;
     int rc = 0;
     for (size_t i = 0; i < w->op_count; i++)
         adds += w->ops[i].index && w->ops[i].add;
@@ -370,10 +383,11 @@ static bool unique_holds(struct planning *p) {
     rc = mdb_cursor_open(w->txn, w->store->idx, &cursor);
     for (size_t i = 0; i < adds && ok && !rc; i++) {
         if (i && hm_str_eq(added[i].key, added[i - 1].key)) {
-            ok = duplicate(p->call, added[i].op);
+            ok = duplicate(p->call, added[i].op, false);
         } else {
-            rc = taken(w, cursor, added[i].key, removed, removes, &is_taken);
-            if (!rc && is_taken) ok = duplicate(p->call, added[i].op);
+            rc = taken(p, cursor, &added[i], removed, removes, &is);
+            if (!rc && is != FREE) ok = duplicate(p->call, added[i].op, is == RACED);
+            ok = ok && !p->failed;
         }
     }
     if (rc) {

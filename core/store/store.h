@@ -141,7 +141,8 @@ bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error 
 // --------------------------------------------------------------------------------- What a method read, and
 // what it intends: the form in which workers send it (script/frames.h) after it has been parsed.
 enum hm_space { HM_SPACE_REC, HM_SPACE_IDX, HM_SPACE_MEM };
-struct hm_seen { // range when `high.len`, else a point: record `type,id` was seen with `version` (0 = absent)
+struct hm_seen { // range when `high.len`, read on the call's snapshot or, if not 0, on that of seq `version`;
+                 // else a point: record `type,id` was seen with `version` (0 = absent)
     struct hm_str type, id;
     uint64_t version;
     enum hm_space space;
@@ -168,7 +169,8 @@ struct hm_commit {     // one method call
                     // written
     // results, filled by hm_write_apply:
     enum hm_code code; // HM_OK; HM_CONFLICT = run again; HM_PARAMS etc. = refused, see error
-    bool duplicate;    // the conflict is a unique index or an unmet `expect` on a natural key, not a race
+    bool duplicate;    // the conflict is a unique index or an unmet `expect`, and was there to be seen on the
+                       // snapshot: no race, the method would end the same again
     struct hm_error error;
     uint64_t first_seq, last_seq;
 };

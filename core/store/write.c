@@ -80,10 +80,10 @@ static bool check_seen(struct hm_write *w, struct hm_commit *call, struct hm_err
     for (size_t i = 0; i < call->seen_count; i++) {
         const struct hm_seen *s = &call->seen[i];
         if (s->high.len) {
-            bool rebuilt = s->space == HM_SPACE_IDX && call->snapshot <= w->store->types_seq &&
-                           w->seq > w->store->types_seq;
-            if (!rebuilt && !hm_touched_since(&w->store->touched, call->snapshot, s->space, s->low, s->high))
-                continue;
+            uint64_t since = s->version ? s->version : call->snapshot;
+            bool rebuilt =
+                s->space == HM_SPACE_IDX && since <= w->store->types_seq && w->seq > w->store->types_seq;
+            if (!rebuilt && !hm_touched_since(&w->store->touched, since, s->space, s->low, s->high)) continue;
             return refuse(call, HM_CONFLICT, "a range that was read has changed");
         }
         struct hm_record now;

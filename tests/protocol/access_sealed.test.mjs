@@ -177,7 +177,7 @@ test('an answer that told of a sealed field is not kept with its idem key, and n
   await as.psychologist.call('fixture.open_write', params);
   const { items } = await home.call('fixture.all', { type: 'fixture_count' });
   const again = await refused(as.psychologist.call('fixture.open_write', params), -32004);
-  assert.equal(again.data.reason, 'idem_sealed');
+  assert.equal(again.data.reason, 'idem_done');
   assert.equal((await home.call('fixture.all', { type: 'fixture_count' })).items.length, items.length);
   assert.equal((await audits(id)).length, 1);
   const get = { type: 'fixture_secret', id, why: 'looked', idem: 'sealed-2' };

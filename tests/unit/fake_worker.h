@@ -1,10 +1,10 @@
 // A worker for the tests of the engine: speaks script/frames.h from one C file, without Lua. The test program
 // starts itself as `worker DIR`, so main() of each such test begins with FAKE_WORKER_MAIN.
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
-//   (unseals), loop, die, garbage, evil (writes an account), invite {roles}, fail, flood, slow {ms}, job.add
-//   (job with a done part), job.loop, job.long (progress), and whatever candidates ask for: a source with
-//   "bad" is refused, one with "v2" adds the method v2 and the type extra, one with "crash" ends the worker.
-//   A file DATA/slow "A B" makes starts take A ms, with candidates B ms.
+//   (unseals), loop, die, stale (conflicts always), garbage, evil (writes an account), invite {roles}, fail,
+//   flood, slow {ms}, job.add (job with a done part), job.loop, job.long (progress), and whatever candidates
+//   ask for: a source with "bad" is refused, one with "v2" adds the method v2 and the type extra, one with
+//   "crash" ends the worker. A file DATA/slow "A B" makes starts take A ms, with candidates B ms.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -77,8 +77,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
     if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
     hm_buf_text(&json, "],\"methods\":[");
-    static const char *const plain[] = {"echo", "put",    "bump", "set",  "own",     "open",  "loop", "die",
-                                        "evil", "invite", "fail", "slow", "garbage", "flood", "limit"};
+    static const char *const plain[] = {"echo",    "put",   "bump",  "set",    "own",  "open",
+                                        "loop",    "die",   "evil",  "invite", "fail", "slow",
+                                        "garbage", "flood", "limit", "stale"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long"};
@@ -236,6 +237,14 @@ static void fake_unseal(struct fake *f, uint32_t call, struct fake_answer *a, st
     hm_buf_free(&result);
 }
 
+// Says each time that it read what never was there.
+static void fake_stale(uint32_t call) {
+    struct fake_answer a = {.snapshot = UINT64_MAX};
+    fake_point(&a, "note", HM_LIT("stale"), 1);
+    fake_put(&a, "note", HM_LIT("stale"), UINT64_MAX, HM_LIT("{}"), "institution", "");
+    fake_result(call, &a, HM_LIT("null"));
+}
+
 // Reads a note and writes n + 1, with everything the engine must know to notice another writer.
 static void fake_bump(struct fake *f, uint32_t call, struct hm_str id) {
     struct fake_answer a = {0};
@@ -353,6 +362,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_result(call, &a, HM_LIT("{}"));
     } else if (strcmp(method, "open") == 0) {
         fake_unseal(f, call, &a, hm_str_of(id));
+    } else if (strcmp(method, "stale") == 0) {
+        fake_stale(call);
     } else if (strcmp(method, "bump") == 0) {
         fake_bump(f, call, hm_str_of(id));
     } else if (strcmp(method, "slow") == 0) {

@@ -94,6 +94,20 @@ static void counters_raised_by_many_at_once_lose_no_update(void **state) {
     assert_has(last_reply.result, expected);
 }
 
+static void a_call_that_conflicts_always_is_given_up_after_eight_reruns(void **state) {
+    struct house *h = *state;
+    struct hm_buf text = {0};
+    assert_int_equal(ask(h, h->control, "stale", "{}"), HM_CONFLICT);
+    assert_string_equal(last_reply.data, "{\"reason\":\"busy\"}");
+    hm_engine_metrics(h->engine, &text);
+    assert_has(text.data, "\nhamroh_conflicts_total 9\n");
+    assert_has(text.data, "\nhamroh_conflict_reruns_total 8\n");
+    assert_has(text.data, "\nhamroh_conflicts_given_up_total 1\n");
+    assert_has(text.data, "\nhamroh_exclusive_turns_total 4\n");
+    assert_ok(ask(h, h->control, "put", "{\"id\":\"a\"}")); // and nobody waits for it
+    hm_buf_free(&text);
+}
+
 static void many_writes_share_a_commit(void **state) {
     struct house *h = *state;
     enum { MANY = 200 };
@@ -342,6 +356,7 @@ int main(int argc, char **argv) {
         TEST(a_write_is_answered_before_its_change_is_told),
         TEST(a_duplicate_is_a_conflict_that_says_exists),
         TEST(counters_raised_by_many_at_once_lose_no_update),
+        TEST(a_call_that_conflicts_always_is_given_up_after_eight_reruns),
         TEST(many_writes_share_a_commit),
         TEST(a_call_past_the_hard_deadline_is_killed_and_the_others_run_again),
         TEST(a_call_that_ends_two_workers_is_given_up_and_its_neighbours_are_not),
