@@ -114,7 +114,7 @@ export class Outbox {
   async retry(idem: string): Promise<void> {
     const entry = this.list.find((one) => one.idem === idem);
     if (!entry) return;
-    // A refused write has a stored refusal under its idem: the new attempt needs a new one.
+    // Another attempt, another key: what was sent may have been changed meanwhile, and a key belongs to one call.
     const fresh: Waiting = { ...entry, idem: fresh_key(), state: 'pending' };
     delete fresh.error;
     await this.shelf.put(fresh.idem, fresh);
