@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define CHUNK_BYTES 65536u
+#define CHUNK_BYTES 32768u // to free 64 KiB at once makes malloc go over all that is small and free
 #define ITEM_ROOM 1200u // a message of some lines, and who sent it
 
 // ---- items --------------------------------------------------------------------------------------------
