@@ -83,7 +83,7 @@ struct hm_engine {
     struct watch *watch;
     struct backup *backups; // that run, each on a thread of its own
     int64_t next_sweep_us;
-    unsigned unopened; // institutions whose store could not be opened
+    struct unopened *unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
     size_t seeds_left;
 };
@@ -100,9 +100,8 @@ struct committer {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t some;
-    struct commit_item *head, **tail; // under lock
-    bool stop;                        // under lock
-    bool broken;                      // commit thread: a commit failed, so that nothing more is acknowledged
+    struct commit_item *head, **tail;          // under lock
+    bool stop;                                 // under lock
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
 };
@@ -117,6 +116,7 @@ struct institution {
     struct hm_principals *control; // of callers over the control socket, and of the system
     struct committer committer;
     uint64_t told;
+    enum hm_cause refusing; // why the last batch was not written, or HM_CAUSE_OTHER
     bool is_dirty;
     struct institution *next_dirty;
 
@@ -148,6 +148,13 @@ struct institution {
     struct call *reacting;
 };
 
+struct unopened {
+    UT_hash_handle hh;
+    char id[65];
+};
+#define HM_UNOPENED                                                                                          \
+    "the data of this institution could not be opened; the server's log says why, and what to do"
+bool hm_inst_unopened(struct hm_engine *engine, const char *id); // it exists, but is not served
 struct institution *hm_inst_find(struct hm_engine *engine, const char *id);
 bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution **out, struct hm_error *err);
 void hm_inst_free(struct institution *inst);
