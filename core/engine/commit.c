@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define CHUNK_BYTES 65536u
+#define LOG_EVERY_US 1000000u
 
 // ---- items --------------------------------------------------------------------------------------------
 
@@ -254,14 +255,26 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     return false;
 }
 
+// A full disk refuses thousands of batches: the first is told, then one a second, with how many were not.
 static void log_failure(const struct batch *batch, const struct hm_error *err) {
     static const char *const causes[] = {"other", "disk_full", "map_full", "map_limit", "no_key", "doubt"};
+    struct committer *c = &batch->institution->committer;
     struct hm_buf reason = {0};
+    uint64_t now_us = hm_mono_us();
+    bool same = c->logged_us && c->logged == err->cause && now_us - c->logged_us < LOG_EVERY_US;
+    if (same) {
+        c->unlogged++;
+        return;
+    }
     hm_json_put_str(&reason, hm_str_of(err->message));
-    hm_log(HM_ERROR, err->cause == HM_CAUSE_DOUBT ? "commit.broken" : "commit.failed",
-           "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d,\"cause\":\"%s\",\"reason\":%s",
-           batch->institution->id, batch->count, (int)err->code, causes[err->cause], reason.data);
+    hm_log(
+        HM_ERROR, err->cause == HM_CAUSE_DOUBT ? "commit.broken" : "commit.failed",
+        "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d,\"cause\":\"%s\",\"reason\":%s,\"more_before\":%u",
+        batch->institution->id, batch->count, (int)err->code, causes[err->cause], reason.data, c->unlogged);
     hm_buf_free(&reason);
+    c->logged_us = now_us;
+    c->logged = err->cause;
+    c->unlogged = 0;
 }
 
 static void write_batch(struct batch *batch) {

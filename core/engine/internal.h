@@ -100,8 +100,12 @@ struct committer {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t some;
-    struct commit_item *head, **tail;          // under lock
-    bool stop;                                 // under lock
+    struct commit_item *head, **tail; // under lock
+    bool stop;                        // under lock
+    uint64_t logged_us; // commit thread: when a failure was last logged, of which cause, and how many were
+                        // not since
+    enum hm_cause logged;
+    unsigned unlogged;
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
 };

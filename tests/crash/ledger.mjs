@@ -30,7 +30,7 @@ export class Ledger {
       return null;
     } catch (error) {
       if (/^waited/.test(error.message)) this.silent.push(text);
-      if (error instanceof RpcError && /^nothing was stored/.test(error.error.message)) this.refused.set(text, error);
+      if (error instanceof RpcError && /nothing was stored/.test(error.message)) this.refused.set(text, error);
       this.errors.push(error);
       return error;
     }
