@@ -309,7 +309,8 @@ bool hm_live_use(struct live *live, int64_t now_ms) {
         forget(live);
         return false;
     }
-    live->session->seen_ms = now_ms;
+    // Were a clock that has been set back believed, the session would seem unused once it is set right.
+    if (now_ms > live->session->seen_ms) live->session->seen_ms = now_ms;
     if (now_ms - live->saved_seen_ms >= SEEN_EVERY_MS) save_seen(live, now_ms);
     return true;
 }
