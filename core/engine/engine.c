@@ -408,6 +408,10 @@ bool hm_engine_ready(const struct hm_engine *engine) {
     return !engine->draining && !a.unopened && !a.doubted && !a.cold;
 }
 
+bool hm_engine_warm(const struct hm_engine *engine) {
+    return amiss_of(engine).cold == 0;
+}
+
 static void say(struct hm_buf *out, unsigned count, const char *what) {
     if (count) hm_buf_printf(out, "%u institution%s %s\n", count, count == 1 ? "" : "s", what);
 }

@@ -43,6 +43,8 @@ void hm_engine_close(struct hm_engine *engine);
 const struct hm_settings *hm_engine_settings(const struct hm_engine *engine);
 bool hm_engine_ready(
     const struct hm_engine *engine); // every institution's store open, sound, and a worker ready
+// Every institution that could be opened has a worker: nothing is gained by waiting longer.
+bool hm_engine_warm(const struct hm_engine *engine);
 // Appends a line for each thing that is amiss, also for want of room, which does not make it unready. Names
 // nobody.
 void hm_engine_amiss(const struct hm_engine *engine, struct hm_buf *out);

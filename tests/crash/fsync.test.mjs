@@ -36,8 +36,10 @@ async function broken(break_it, mended, check_reads) {
     }
     assert.equal(ledger.acknowledged.size, before);
     assert.equal(faults.synced, synced, 'something was committed after all');
-    // New plugins would be written, too.
+    // New plugins would be written, too, and their types before them.
     await assert.rejects(place.deploy('service', 'probe', probe.replace('a - b', 'a minus b')), { code: -32009 });
+    await assert.rejects(place.deploy('service', 'probe', probe.replace('by_n =', 'by_m = { fields = { "n" } }, by_n =')), { code: -32009 });
+    assert.equal(faults.synced, synced, 'types were committed');
     await check_reads(reader, ledger);
     const { status, text } = await ready(server);
     assert.equal(status, 503);

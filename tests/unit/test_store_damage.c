@@ -53,6 +53,16 @@ static void fill(struct fx *f) {
     assert_true(hm_keyring_destroy(f->store, S("p3"), &f->err));
 }
 
+// What is sealed, opened; or that it does not open.
+static void content_sealed(struct hm_store *s, struct hm_str value, crypto_generichash_state *hash) {
+    struct hm_record r;
+    struct hm_buf clear = {0};
+    if (!hm_record_decode(value, &r) || !r.sealed.len) return;
+    if (!hm_unseal(s, &r, S("text"), &clear, NULL)) hm_buf_text(&clear, "closed");
+    crypto_generichash_update(hash, (const uint8_t *)clear.data, clear.len);
+    hm_buf_free(&clear);
+}
+
 // Everything that can be read, but what only a new transaction changes.
 static void content(struct hm_store *s, uint8_t sum[HM_HASH]) {
     crypto_generichash_state hash;
@@ -70,6 +80,7 @@ static void content(struct hm_store *s, uint8_t sum[HM_HASH]) {
             if (all[i] == s->meta && hm_str_eq(hm_val_str(k), S("turn"))) continue;
             crypto_generichash_update(&hash, k.mv_data, k.mv_size);
             crypto_generichash_update(&hash, v.mv_data, v.mv_size);
+            if (all[i] == s->rec) content_sealed(s, hm_val_str(v), &hash);
         }
         mdb_cursor_close(cursor);
     }
