@@ -133,7 +133,7 @@ void hm_call_param(struct call *call, const char *path, const char *message) {
 
 // ---- commits ------------------------------------------------------------------------------------------
 
-static void not_written(struct call *call, const struct hm_error *err) {
+void hm_call_not_written(struct call *call, const struct hm_error *err) {
     const char *reason = err->cause == HM_CAUSE_DISK_FULL   ? "disk_full"
                          : err->cause == HM_CAUSE_MAP_LIMIT ? "map_max"
                          : err->cause == HM_CAUSE_DOUBT     ? "doubt"
@@ -150,7 +150,7 @@ static void not_written(struct call *call, const struct hm_error *err) {
 
 void hm_call_fail_item(struct call *call, const struct commit_item *item) {
     if (!item->ok)
-        not_written(call, &item->error);
+        hm_call_not_written(call, &item->error);
     else if (item->commit.code == HM_CONFLICT)
         hm_call_reason(call, HM_CONFLICT, "reason", item->commit.duplicate ? "exists" : "busy");
     else

@@ -288,6 +288,8 @@ void hm_call_fail_error(struct call *call, const struct hm_error *err);
 void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value);
 void hm_call_wait(struct call *call, unsigned seconds); // HM_TOO_MANY
 void hm_call_param(struct call *call, const char *path, const char *message);
+void hm_call_not_written(struct call *call,
+                         const struct hm_error *err); // the failure of a commit, with its reason
 // The default end of a commit: answers item->result.
 void hm_call_committed(struct commit_item *item);
 // The answer for an item that did not go through (also conflicts).

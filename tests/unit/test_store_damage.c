@@ -80,6 +80,9 @@ static void content(struct hm_store *s, uint8_t sum[HM_HASH]) {
             if (all[i] == s->meta && hm_str_eq(hm_val_str(k), S("turn"))) continue;
             crypto_generichash_update(&hash, k.mv_data, k.mv_size);
             crypto_generichash_update(&hash, v.mv_data, v.mv_size);
+            MDB_val by_key; // each is found by its key, too
+            assert_int_equal(mdb_get(read->txn, all[i], &k, &by_key), 0);
+            assert_ptr_equal(by_key.mv_data, v.mv_data);
             if (all[i] == s->rec) content_sealed(s, hm_val_str(v), &hash);
         }
         mdb_cursor_close(cursor);
