@@ -137,9 +137,17 @@ static bool harmless(const struct hm_store *store, int rc) {
     }
 }
 
+// After the write of a head has failed, for whatever reason, LMDB begins nothing more.
+static bool is_fatal(MDB_env *env) {
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    if (!rc) mdb_txn_abort(txn);
+    return rc == MDB_PANIC;
+}
+
 int hm_commit_txn(struct hm_store *store, MDB_txn *txn) {
     int rc = mdb_txn_commit(txn);
-    if (!harmless(store, rc)) atomic_store(&store->doubt, true);
+    if (!harmless(store, rc) || (rc && is_fatal(store->env))) atomic_store(&store->doubt, true);
     return rc;
 }
 

@@ -17,10 +17,6 @@ bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_err
     int rc = mdb_txn_begin(store->env, NULL, 0, &w->txn);
     if (rc) {
         free(w);
-        if (rc == MDB_PANIC) { // the write of a head failed, whatever reason was given for it
-            atomic_store(&store->doubt, true);
-            return hm_store_sound(store, err);
-        }
         return hm_mdb_fail(err, rc, store->dir, "begin to write");
     }
     w->store = store;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { RpcError, slow } from '../protocol/harness.mjs';
 import { probe } from '../protocol/probe.mjs';
-import { EIO, Faults, Ledger, clients, eventually, metric, ready, verify, with_server } from './ledger.mjs';
+import { EIO, ENOSPC, Faults, Ledger, clients, eventually, metric, ready, verify, with_server } from './ledger.mjs';
 
 async function broken(break_it, mended, check_reads) {
   const faults = new Faults();
@@ -72,13 +72,14 @@ test('after a failed fsync nothing is acknowledged, everything can be read, and 
     (reader, ledger) => ledger.check(reader),
   ));
 
-test('after a failed write of a head nothing is acknowledged, and a restart has it all', { timeout: 120000 * slow }, () =>
-  broken(
-    (faults) => faults.heads_fail(EIO),
-    (faults) => {
-      assert.ok(faults.heads_failed > 0);
-      faults.heads_fail(0);
-    },
-    // LMDB gives this process no more snapshots: reading is refused with the reason, too.
-    (reader) => assert.rejects(reader.call('record.list', { type: 'probe' }), { code: -32009 }),
-  ));
+for (const [errno, why] of [[EIO, 'an error'], [ENOSPC, 'want of room']])
+  test(`after a write of a head that failed for ${why} nothing is acknowledged, and a restart has it all`, { timeout: 120000 * slow }, () =>
+    broken(
+      (faults) => faults.heads_fail(errno),
+      (faults) => {
+        assert.ok(faults.heads_failed > 0);
+        faults.heads_fail(0);
+      },
+      // LMDB gives this process no more snapshots: reading is refused with the reason, too.
+      (reader) => assert.rejects(reader.call('record.list', { type: 'probe' }), { code: -32009 }),
+    ));
