@@ -28,9 +28,15 @@ bool hm_fail_at(struct hm_error *err, enum hm_code code, const char *file, int l
     if (len < 0) message[0] = '\0';
     if (len >= (int)sizeof message) cut_at_character(message, sizeof message - 1);
     err->code = code;
+    err->cause = HM_CAUSE_OTHER;
     memcpy(err->message, message, sizeof message);
     err->file = file;
     err->line = line;
+    return false;
+}
+
+bool hm_fail_cause(struct hm_error *err, enum hm_cause cause) {
+    if (err) err->cause = cause;
     return false;
 }
 

@@ -23,8 +23,20 @@ enum hm_code {
     HM_UNAVAILABLE = -32009,
 };
 
+// Why, where a caller must act on it: the texts are for people and never looked into.
+enum hm_cause {
+    HM_CAUSE_OTHER = 0,
+    HM_CAUSE_DISK_FULL, // no room (or no quota) where it was to be kept: nothing was, and it may be tried
+                        // again
+    HM_CAUSE_MAP_FULL,  // the map must grow first (hm_store_grow)
+    HM_CAUSE_MAP_LIMIT, // it has grown as far as the setting map_max lets it
+    HM_CAUSE_NO_KEY,    // a person's key is missing, and was not destroyed
+    HM_CAUSE_DOUBT,     // a commit failed: what the disk holds is known only when it has been opened anew
+};
+
 struct hm_error {
     enum hm_code code;
+    enum hm_cause cause;
     char message[480]; // names the value and the way out; never personal data
     const char *file;  // where it was raised (static string)
     int line;
@@ -34,6 +46,8 @@ struct hm_error {
 #define hm_fail(err, code, ...) hm_fail_at((err), (code), __FILE__, __LINE__, __VA_ARGS__)
 bool hm_fail_at(struct hm_error *err, enum hm_code code, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+// Says the cause of the error just raised; returns false, too.
+bool hm_fail_cause(struct hm_error *err, enum hm_cause cause);
 
 // The protocol's standard message for a code ("Parse error", "Invalid Request", "Method not found",
 // "Invalid params", "Internal error", "unauthenticated", "forbidden", "not found", ...). Static string.

@@ -138,7 +138,7 @@ struct verifying {
 
 static bool verify_one(void *arg, const char *id, const char *path) {
     struct verifying *v = arg;
-    struct hm_store_options options = {.master_key = v->key};
+    struct hm_store_options options = {.master_key = v->key, .look_at_all = true};
     struct hm_store *store = NULL;
     struct hm_error err = {0};
     uint64_t checked = 0;
@@ -195,9 +195,11 @@ int hm_cmd_verify(int argc, char **argv) {
         !each_institution(data, INSTITUTIONS, verify_one, &v, &err)) {
         hm_complain(code, argv[0], "%s", err.message);
     } else if (v.faulty) {
-        hm_complain(code, argv[0],
-                    "%u of %u institutions are damaged; restore them from a backup (hamroh restore --help)",
-                    v.faulty, v.institutions);
+        hm_complain(
+            code, argv[0],
+            "%u of %u institutions are damaged. Keep %s as it is, make a new folder of the last backup, and "
+            "serve that:\n  hamroh restore --from BACKUP --key %s/server.key --data NEW_DIR",
+            v.faulty, v.institutions, data, data);
     } else {
         code = HM_EXIT_DONE;
     }

@@ -43,7 +43,7 @@ static void on_ready_timer(struct ev_loop *loop, struct ev_timer *timer, int eve
     struct serving *s = timer->data;
     (void)events;
     s->waited_s += READY_EVERY_S;
-    bool ready = hm_engine_ready(s->engine);
+    bool ready = hm_engine_warm(s->engine);
     if (!ready && s->waited_s < READY_MAX_S) return;
     if (!ready) hm_log(HM_WARN, "server.not_ready", "\"note\":\"an institution has no worker yet\"");
     ev_timer_stop(loop, timer);

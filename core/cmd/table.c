@@ -107,9 +107,9 @@ static const char person_help[] =
     "forget-set is for one that no longer exists.\n";
 static const char verify_help[] =
     "hamroh verify --data DIR\n\n"
-    "Recomputes the chain of the change log and checks every record and index entry\n"
-    "of every institution. The folder must not be served meanwhile. Exit code 1 when\n"
-    "a fault is found; it is named.\n";
+    "Looks at every page of the files, recomputes the chain of the change log, and checks\n"
+    "every record, index entry and key of every institution. The folder must not be\n"
+    "served meanwhile. Exit code 1 when a fault is found; it is named, and what to do.\n";
 static const char check_config_help[] =
     "hamroh check-config FILE\n"
     "hamroh check-config --defaults\n\n"

@@ -162,9 +162,24 @@ void hm_call_param(struct call *call, const char *path, const char *message) {
 
 // ---- commits ------------------------------------------------------------------------------------------
 
+void hm_call_not_written(struct call *call, const struct hm_error *err) {
+    const char *reason = err->cause == HM_CAUSE_DISK_FULL   ? "disk_full"
+                         : err->cause == HM_CAUSE_MAP_LIMIT ? "map_max"
+                         : err->cause == HM_CAUSE_DOUBT     ? "doubt"
+                                                            : NULL;
+    struct hm_buf data = {0};
+    if (reason) {
+        hm_buf_char(&data, '{');
+        hm_json_member_str(&data, "reason", hm_str_of(reason));
+        hm_buf_char(&data, '}');
+    }
+    hm_call_done(call, HM_UNAVAILABLE, HM_LIT(""), hm_str_of(err->message), hm_buf_view(&data));
+    hm_buf_free(&data);
+}
+
 void hm_call_fail_item(struct call *call, const struct commit_item *item) {
     if (!item->ok)
-        hm_call_fail(call, HM_UNAVAILABLE, item->error.message);
+        hm_call_not_written(call, &item->error);
     else if (item->commit.code == HM_CONFLICT)
         hm_call_reason(call, HM_CONFLICT, "reason", item->commit.duplicate ? "exists" : "busy");
     else

@@ -278,6 +278,10 @@ static bool identify(struct call *call) {
         snprintf(call->by, sizeof call->by, "%s", live->by);
     } else if (caller->control) {
         call->institution = hm_inst_find(engine, caller->institution[0] ? caller->institution : CLUSTER);
+        if (!call->institution && hm_inst_unopened(engine, caller->institution)) {
+            hm_call_fail(call, HM_UNAVAILABLE, HM_UNOPENED);
+            return false;
+        }
         if (!call->institution) {
             hm_call_reason(call, HM_NOT_FOUND, "institution", caller->institution);
             return false;
@@ -289,6 +293,10 @@ static bool identify(struct call *call) {
         bool told = call->params.kind == HM_JSON_OBJECT &&
                     hm_json_get_text(call->params, "institution", name, sizeof name);
         call->institution = told ? hm_inst_find(engine, name) : NULL;
+        if (told && !call->institution && hm_inst_unopened(engine, name)) {
+            hm_call_fail(call, HM_UNAVAILABLE, HM_UNOPENED);
+            return false;
+        }
     }
     return true;
 }

@@ -3,8 +3,9 @@
 // the changes.
 //
 // What always holds: an item is answered only after the fsync of its batch; answers come before the changes
-// they made; after a commit that failed nothing is acknowledged any more until the store has been opened
-// anew. An item belongs to one thread at a time and passes through `lock` or the engine's post list.
+// they made; after a commit that failed (but for want of room) the store is in doubt, and nothing is
+// acknowledged any more until it has been opened anew. An item belongs to one thread at a time and passes
+// through `lock` or the engine's post list.
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
@@ -13,7 +14,8 @@
 #include <stdlib.h>
 
 #define CHUNK_BYTES 32768u // to free 64 KiB at once makes malloc go over all that is small and free
-#define ITEM_ROOM 1200u // a message of some lines, and who sent it
+#define ITEM_ROOM 1200u    // a message of some lines, and who sent it
+#define LOG_EVERY_US 1000000u
 
 // ---- items --------------------------------------------------------------------------------------------
 
@@ -161,6 +163,8 @@ struct batch {
     struct chunk *chunks;
     uint64_t took_us;
     bool committed, failed;
+    enum hm_cause cause; // of the failure
+    bool doubted;        // this very batch put the store in doubt
 };
 
 static char *chunk_take(struct batch *batch, size_t size) {
@@ -215,22 +219,41 @@ static bool apply_all(struct batch *batch, struct hm_write *write, struct hm_err
     return true;
 }
 
-// A full disk refuses a commit cleanly: nothing of it was stored, and the next may go through when there
-// is room again. Any other failure of a commit means that what the disk holds is no longer known.
-static bool disk_full(const struct hm_error *err) {
-    return err->code == HM_UNAVAILABLE && strstr(err->message, " is full (");
+// What those who wait for the batch are told. The store's own words name folders, which are not theirs to
+// know.
+static void explain(const struct batch *batch, struct hm_error *err) {
+    enum hm_cause cause = err->cause;
+    const char *text = "the institution's data cannot be written; the server's log says more";
+    if (cause == HM_CAUSE_DISK_FULL)
+        text = "nothing was stored: the server's disk is full; once there is room again, writing goes on by "
+               "itself";
+    if (cause == HM_CAUSE_DOUBT)
+        text = batch->doubted
+                   ? "the disk failed in the middle of this: whether it was stored is known when the "
+                     "server has been started anew; until then nothing is written"
+                   : "nothing was stored: the disk failed before, so nothing is written until the server "
+                     "is started anew";
+    if (cause == HM_CAUSE_MAP_LIMIT)
+        hm_fail(err, HM_UNAVAILABLE,
+                "nothing was stored: the institution's data has reached the setting map_max (%llu bytes); "
+                "raise it "
+                "and start the server anew",
+                (unsigned long long)batch->institution->engine->settings.map_max);
+    else
+        hm_fail(err, HM_UNAVAILABLE, "%s", text);
+    hm_fail_cause(err, cause);
 }
 
 // One try. *again: the map was full and has grown.
-static bool write_once(struct batch *batch, bool *again, bool *broken, struct hm_error *err) {
+static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     struct hm_store *store = batch->institution->store;
     struct hm_write *write = NULL;
-    *again = *broken = false;
+    *again = false;
     batch->change_count = 0;
     if (!hm_write_begin(store, &write, err)) return false;
     if (!apply_all(batch, write, err)) {
         hm_write_abort(write);
-        *again = err->code == HM_TOO_LARGE && hm_store_grow(store, err);
+        *again = err->cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, err);
         return false;
     }
     if (batch->applied == 0) {
@@ -242,39 +265,63 @@ static bool write_once(struct batch *batch, bool *again, bool *broken, struct hm
         return true;
     }
     batch->change_count = 0;
-    if (err->code == HM_TOO_LARGE)
-        *again = hm_store_grow(store, err);
-    else
-        *broken = !disk_full(err);
+    batch->doubted = err->cause == HM_CAUSE_DOUBT;
+    *again = err->cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, err);
     return false;
 }
 
-static void write_batch(struct batch *batch) {
+// A full disk refuses thousands of batches: the first is told, then one a second, with how many were not.
+static void log_failure(const struct batch *batch, const struct hm_error *err) {
+    static const char *const causes[] = {"other", "disk_full", "map_full", "map_limit", "no_key", "doubt"};
     struct committer *c = &batch->institution->committer;
+    struct hm_buf reason = {0};
+    uint64_t now_us = hm_mono_us();
+    bool same = c->logged_us && c->logged == err->cause && now_us - c->logged_us < LOG_EVERY_US;
+    if (same) {
+        c->unlogged++;
+        return;
+    }
+    hm_json_put_str(&reason, hm_str_of(err->message));
+    hm_log(
+        HM_ERROR, err->cause == HM_CAUSE_DOUBT ? "commit.broken" : "commit.failed",
+        "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d,\"cause\":\"%s\",\"reason\":%s,\"more_before\":%u",
+        batch->institution->id, batch->count, (int)err->code, causes[err->cause], reason.data, c->unlogged);
+    hm_buf_free(&reason);
+    c->logged_us = now_us;
+    c->logged = err->cause;
+    c->unlogged = 0;
+}
+
+static void write_batch(struct batch *batch) {
     struct hm_error err = {0};
     bool ok = false, again = true;
     uint64_t began = hm_mono_us();
-    if (c->broken)
-        hm_fail(&err, HM_UNAVAILABLE, "the institution's store failed to commit and must be opened anew");
-    while (!c->broken && again && !ok)
-        ok = write_once(batch, &again, &c->broken, &err);
+    while (again && !ok)
+        ok = write_once(batch, &again, &err);
     batch->took_us = hm_mono_us() - began;
     if (!ok) {
         batch->failed = true;
-        hm_log(HM_ERROR, c->broken ? "commit.broken" : "commit.failed",
-               "\"institution\":\"%s\",\"calls\":%zu,\"code\":%d", batch->institution->id, batch->count,
-               (int)err.code);
+        batch->cause = err.cause;
+        log_failure(batch, &err);
+        explain(batch, &err);
     }
     for (struct commit_item *item = batch->items; item; item = item->next) {
         item->ok = ok;
-        if (ok) continue;
-        item->error = err;
-        item->error.code = HM_UNAVAILABLE;
+        if (!ok) item->error = err;
     }
 }
 
-static void set_types(struct commit_item *item) {
+// Types may also be refused for what they say, which is no failure of a commit.
+static void set_types(struct batch *batch) {
+    struct commit_item *item = batch->items;
+    bool sound = !hm_store_in_doubt(item->institution->store);
     item->ok = hm_store_set_types(item->institution->store, item->types, &item->error);
+    if (item->ok || item->error.cause == HM_CAUSE_OTHER) return;
+    batch->failed = true;
+    batch->cause = item->error.cause;
+    batch->doubted = sound && item->error.cause == HM_CAUSE_DOUBT;
+    log_failure(batch, &item->error);
+    explain(batch, &item->error);
 }
 
 static void batch_run(struct posted *posted);
@@ -311,7 +358,7 @@ static void *commit_main(void *arg) {
         struct batch *batch = take(inst);
         pthread_mutex_unlock(&c->lock);
         if (batch->items->types)
-            set_types(batch->items);
+            set_types(batch);
         else
             write_batch(batch);
         hm_engine_post(inst->engine, &batch->posted);
@@ -349,6 +396,7 @@ static void batch_run(struct posted *posted) {
     struct batch *batch = (struct batch *)posted;
     struct institution *inst = batch->institution;
     count_batch(inst->engine, batch);
+    if (batch->failed || batch->committed) inst->refusing = batch->cause;
     struct commit_item *done = batch->items;
     for (struct commit_item *item = batch->items; item; item = item->next) {
         if (item->types) inst->types_coming--;

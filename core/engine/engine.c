@@ -275,6 +275,23 @@ static void watchers_stop(struct hm_engine *engine) {
     engine->watching = false;
 }
 
+static void note_unopened(struct hm_engine *engine, const char *id, const struct hm_error *err) {
+    struct unopened *u = hm_alloc(sizeof *u);
+    struct hm_buf reason = {0};
+    snprintf(u->id, sizeof u->id, "%.64s", id);
+    HASH_ADD_STR(engine->unopened, id, u);
+    hm_json_put_str(&reason, hm_str_of(err->message));
+    hm_log(HM_ERROR, "institution.not_opened", "\"institution\":\"%s\",\"code\":%d,\"reason\":%s", id,
+           (int)err->code, reason.data);
+    hm_buf_free(&reason);
+}
+
+bool hm_inst_unopened(struct hm_engine *engine, const char *id) {
+    struct unopened *u = NULL;
+    HASH_FIND_STR(engine->unopened, id, u);
+    return u != NULL;
+}
+
 // The cluster first, since it knows the others' zones. One institution that cannot be opened does not
 // stop the others.
 static bool open_all(struct hm_engine *engine, struct hm_error *err) {
@@ -287,9 +304,7 @@ static bool open_all(struct hm_engine *engine, struct hm_error *err) {
         struct hm_error one = {0};
         if (!hm_name_valid(hm_str_of(entry->d_name)) || hm_inst_find(engine, entry->d_name)) continue;
         if (!hm_inst_open(engine, entry->d_name, NULL, &one)) {
-            hm_log(HM_ERROR, "institution.not_opened", "\"institution\":\"%s\",\"code\":%d", entry->d_name,
-                   (int)one.code);
-            engine->unopened++;
+            note_unopened(engine, entry->d_name, &one);
         }
     }
     if (dir) closedir(dir);
@@ -347,6 +362,11 @@ void hm_engine_close(struct hm_engine *engine) {
     }
     watchers_stop(engine);
     hm_history_close(engine);
+    struct unopened *u, *next_u;
+    HASH_ITER(hh, engine->unopened, u, next_u) {
+        HASH_DEL(engine->unopened, u);
+        free(u);
+    }
     hm_rates_free(engine->rates);
     sodium_memzero(engine->master_key, sizeof engine->master_key);
     sodium_memzero(engine->seeds, sizeof engine->seeds);
@@ -372,13 +392,41 @@ const struct hm_settings *hm_engine_settings(const struct hm_engine *engine) {
     return &engine->settings;
 }
 
-bool hm_engine_ready(const struct hm_engine *engine) {
+struct amiss {
+    unsigned unopened, doubted, full, cold;
+};
+
+static struct amiss amiss_of(const struct hm_engine *engine) {
     struct institution *inst, *next;
-    if (engine->draining || engine->unopened) return false;
+    struct amiss a = {.unopened = HASH_COUNT(engine->unopened)};
     HASH_ITER(hh, engine->institutions, inst, next) {
-        if (!hm_inst_warm(inst)) return false;
+        a.cold += !hm_inst_warm(inst);
+        a.doubted += hm_store_in_doubt(inst->store);
+        a.full += inst->refusing == HM_CAUSE_DISK_FULL || inst->refusing == HM_CAUSE_MAP_LIMIT;
     }
-    return true;
+    return a;
+}
+
+bool hm_engine_ready(const struct hm_engine *engine) {
+    struct amiss a = amiss_of(engine);
+    return !engine->draining && !a.unopened && !a.doubted && !a.cold;
+}
+
+bool hm_engine_warm(const struct hm_engine *engine) {
+    return amiss_of(engine).cold == 0;
+}
+
+static void say(struct hm_buf *out, unsigned count, const char *what) {
+    if (count) hm_buf_printf(out, "%u institution%s %s\n", count, count == 1 ? "" : "s", what);
+}
+
+void hm_engine_amiss(const struct hm_engine *engine, struct hm_buf *out) {
+    struct amiss a = amiss_of(engine);
+    if (engine->draining) hm_buf_text(out, "the server is stopping\n");
+    say(out, a.unopened, "could not be opened: the log says why");
+    say(out, a.doubted, "refused writes since a commit failed: look at the disk, then start the server anew");
+    say(out, a.full, "could not write for want of room (disk or map_max)");
+    say(out, a.cold, "had no worker ready");
 }
 
 void hm_engine_listen(struct hm_engine *engine, const struct hm_listener *listener) {

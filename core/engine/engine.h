@@ -43,7 +43,13 @@ bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **
 void hm_engine_drain(struct hm_engine *engine, void (*drained)(void *arg), void *arg);
 void hm_engine_close(struct hm_engine *engine);
 const struct hm_settings *hm_engine_settings(const struct hm_engine *engine);
-bool hm_engine_ready(const struct hm_engine *engine); // every institution's store open and a worker ready
+bool hm_engine_ready(
+    const struct hm_engine *engine); // every institution's store open, sound, and a worker ready
+// Every institution that could be opened has a worker: nothing is gained by waiting longer.
+bool hm_engine_warm(const struct hm_engine *engine);
+// Appends a line for each thing that is amiss, also for want of room, which does not make it unready. Names
+// nobody.
+void hm_engine_amiss(const struct hm_engine *engine, struct hm_buf *out);
 
 // Makes a new data folder: key file (0600), cluster environment, first administrator's invitation. `code`
 // is printed once.

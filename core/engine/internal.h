@@ -89,7 +89,7 @@ struct hm_engine {
     struct past *past;      // attempts at signing in that are not written down yet
     size_t past_count;
     int64_t next_sweep_us;
-    unsigned unopened; // institutions whose store could not be opened
+    struct unopened *unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
     size_t seeds_left;
 };
@@ -108,7 +108,10 @@ struct committer {
     pthread_cond_t some;
     struct commit_item *head, **tail; // under lock
     bool stop;                        // under lock
-    bool broken;                      // commit thread: a commit failed, so that nothing more is acknowledged
+    uint64_t logged_us; // commit thread: when a failure was last logged, of which cause, and how many were
+                        // not since
+    enum hm_cause logged;
+    unsigned unlogged;
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
     size_t staged_count;                       // loop: of them, not given to the thread yet
@@ -133,6 +136,7 @@ struct institution {
     struct hm_principals *control; // of callers over the control socket, and of the system
     struct committer committer;
     uint64_t told;
+    enum hm_cause refusing; // why the last batch was not written, or HM_CAUSE_OTHER
     bool is_dirty;
     struct institution *next_dirty;
 
@@ -168,6 +172,13 @@ struct institution {
     struct call *reacting;
 };
 
+struct unopened {
+    UT_hash_handle hh;
+    char id[65];
+};
+#define HM_UNOPENED                                                                                          \
+    "the data of this institution could not be opened; the server's log says why, and what to do"
+bool hm_inst_unopened(struct hm_engine *engine, const char *id); // it exists, but is not served
 struct institution *hm_inst_find(struct hm_engine *engine, const char *id);
 bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution **out, struct hm_error *err);
 void hm_inst_free(struct institution *inst);
@@ -314,6 +325,8 @@ void hm_call_fail_error(struct call *call, const struct hm_error *err);
 void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value);
 void hm_call_wait(struct call *call, unsigned seconds); // HM_TOO_MANY
 void hm_call_param(struct call *call, const char *path, const char *message);
+void hm_call_not_written(struct call *call,
+                         const struct hm_error *err); // the failure of a commit, with its reason
 // The default end of a commit: answers item->result.
 void hm_call_committed(struct commit_item *item);
 // The answer for an item that did not go through (also conflicts).

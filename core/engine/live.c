@@ -265,7 +265,10 @@ bool hm_live_load(struct institution *inst, const char *token_hash, struct live 
 bool hm_live_find(struct hm_engine *engine, struct hm_str token, struct live **out, struct hm_error *err) {
     char institution[65], hash[65];
     struct institution *inst;
-    if (!hm_token_institution(token, institution) || !(inst = hm_inst_find(engine, institution)))
+    bool known = hm_token_institution(token, institution);
+    // A client that was told there is no such session would forget it.
+    if (known && hm_inst_unopened(engine, institution)) return hm_fail(err, HM_UNAVAILABLE, HM_UNOPENED);
+    if (!known || !(inst = hm_inst_find(engine, institution)))
         return hm_fail(err, HM_UNAUTHENTICATED, "no such session");
     hm_secret_hash(token, hash);
     return hm_live_load(inst, hash, out, err);
@@ -309,7 +312,8 @@ bool hm_live_use(struct live *live, int64_t now_ms) {
         forget(live);
         return false;
     }
-    live->session->seen_ms = now_ms;
+    // Were a clock that has been set back believed, the session would seem unused once it is set right.
+    if (now_ms > live->session->seen_ms) live->session->seen_ms = now_ms;
     if (now_ms - live->saved_seen_ms >= SEEN_EVERY_MS) save_seen(live, now_ms);
     return true;
 }

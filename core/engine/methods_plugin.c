@@ -191,6 +191,13 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     struct deploy *d = trial->arg;
     struct call *call = d->call;
     struct hm_buf text = {0};
+    if (!ok && err && err->cause != HM_CAUSE_OTHER) { // no fault of the plugin
+        struct hm_error why = *err;
+        hm_trial_end(trial);
+        deploy_free(d);
+        hm_call_not_written(call, &why);
+        return;
+    }
     if (!ok || !trial->proc) {
         struct hm_buf errors = {0};
         hm_buf_text(&errors, "[{");

@@ -72,7 +72,8 @@ static void counters(const struct hm_engine *engine, struct hm_buf *out) {
 }
 
 struct sample {
-    uint64_t waiting, running, committing, workers, job_workers, sessions, map, used, readers, seq;
+    uint64_t waiting, running, committing, workers, job_workers, sessions, map, used, readers, seq, doubt,
+        no_room;
 };
 
 static struct sample sample_of(const struct institution *inst) {
@@ -86,6 +87,8 @@ static struct sample sample_of(const struct institution *inst) {
         s.job_workers += proc->role == PROC_JOB;
     }
     s.sessions = HASH_COUNT(inst->sessions);
+    s.doubt = hm_store_in_doubt(inst->store);
+    s.no_room = inst->refusing == HM_CAUSE_DISK_FULL || inst->refusing == HM_CAUSE_MAP_LIMIT;
     if (hm_store_stats(inst->store, &stats, NULL)) {
         s.map = stats.map_bytes;
         s.used = stats.used_bytes;
@@ -108,6 +111,9 @@ static const struct {
     {"hamroh_map_bytes", "Size of the map", offsetof(struct sample, map)},
     {"hamroh_map_used_bytes", "Used part of the map", offsetof(struct sample, used)},
     {"hamroh_readers", "Reader slots taken", offsetof(struct sample, readers)},
+    {"hamroh_commit_doubt", "1 while nothing is written because a commit failed",
+     offsetof(struct sample, doubt)},
+    {"hamroh_commit_no_room", "1 when the last commit found no room", offsetof(struct sample, no_room)},
     {"hamroh_log_seq", "Last change", offsetof(struct sample, seq)},
 };
 
@@ -118,6 +124,8 @@ void hm_engine_metrics(struct hm_engine *engine, struct hm_buf *out) {
     counters(engine, out);
     head(out, "hamroh_password_queue", "Passwords waiting to be computed", "gauge");
     hm_buf_printf(out, "hamroh_password_queue %u\n", hm_pwpool_waiting(engine->passwords));
+    head(out, "hamroh_institutions_unopened", "Institutions whose data could not be opened", "gauge");
+    hm_buf_printf(out, "hamroh_institutions_unopened %u\n", HASH_COUNT(engine->unopened));
     HASH_ITER(hh, engine->institutions, inst, next) {
         samples[i++] = sample_of(inst);
     }

@@ -208,8 +208,13 @@ static int get_healthz(struct http *http) {
 }
 
 static int get_readyz(struct http *http) {
+    struct hm_buf text = {0};
     bool ready = !http->net->closing && hm_engine_ready(http->net->engine);
-    return respond_text(http, ready ? 200 : 503, ready ? "ready\n" : "not ready\n");
+    hm_buf_text(&text, ready ? "ready\n" : "not ready\n");
+    hm_engine_amiss(http->net->engine, &text);
+    int result = respond_text(http, ready ? 200 : 503, text.data);
+    hm_buf_free(&text);
+    return result;
 }
 
 static int get_metrics(struct http *http) {

@@ -20,6 +20,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/resource.h>
 
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
@@ -31,6 +32,7 @@
 #define GOODBYE_MS 5000          // time for the client to answer our close
 #define SWEEP_S 5.
 #define SOCKETS_SPARE 256 // for HTTP, beside connections_max
+#define FILES_SPARE 24    // descriptors kept for what is not a client
 
 // ---- writing ------------------------------------------------------------------------------------
 
@@ -268,6 +270,14 @@ static int ws_callback(struct hm_conn *conn, enum lws_callback_reasons reason, v
     }
 }
 
+// Descriptors are given out from the lowest: one near the limit says that nearly all are taken. What is left
+// is for workers and files, and above all for accept itself, which libwebsockets would try again without end:
+// on a listening socket that cannot be accepted from, each turn of the loop begins at once.
+static bool few_left(intptr_t fd) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + FILES_SPARE >= limit.rlim_cur;
+}
+
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     struct hm_net *net = lws_context_user(lws_get_context(wsi));
     struct hm_conn *conn;
@@ -277,7 +287,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
         net->sockets++;
         return 0;
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        if (net->sockets < net->settings->connections_max + SOCKETS_SPARE) return 0;
+        if (net->sockets < net->settings->connections_max + SOCKETS_SPARE && !few_left((intptr_t)in))
+            return 0;
         net->counts.refused++;
         return 1;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:

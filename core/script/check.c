@@ -1,9 +1,14 @@
 // Trying plugin files offline. One thread, its own process.
 #include "script/check.h"
 #include "script/host.h"
+#include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define DEADLINE_S "600" // all shipped plugins together take seconds, under a sanitizer a minute
 
 struct check {
     const char *plugin_dir;
@@ -104,19 +109,44 @@ static const char *default_dir(void) {
 #endif
 }
 
+// The limit of time of a call is no limit where Lua stays in C, as in a pattern; a live worker is then killed
+// by the server. Here nobody watches, so an alarm does.
+static void too_long(int signal) {
+    static const char text[] = "hamroh: the check took too long and was ended; what comes behind the last "
+                               "line above does not end by "
+                               "itself (a pattern with many - or *?). --deadline SECONDS gives it longer.\n";
+    (void)signal;
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(written < 0 ? 3 : 2);
+}
+
+static bool set_deadline(const char *seconds, struct hm_error *err) {
+    struct sigaction action = {.sa_handler = too_long};
+    char *end = NULL;
+    unsigned long n = strtoul(seconds, &end, 10);
+    if (!*seconds || *end || n == 0 || n > 86400)
+        return hm_fail(err, HM_PARAMS, "--deadline takes a number of seconds from 1 to 86400, not %s",
+                       seconds);
+    if (sigaction(SIGALRM, &action, NULL) != 0) return hm_fail(err, HM_INTERNAL, "no alarm: error %d", errno);
+    alarm((unsigned)n);
+    return true;
+}
+
 int hm_check_main(int argc, char **argv) {
     struct hm_host *host = hm_alloc(sizeof *host);
     struct check c = {default_dir(), true, false};
     struct hm_error err = {0};
-    bool ok = true;
-    for (int i = 0; i < argc; i++)
-        if (strcmp(argv[i], "--plugins") == 0 && i + 1 < argc) c.plugin_dir = argv[++i];
+    const char *deadline = DEADLINE_S;
+    for (int i = 0; i + 1 < argc; i++) {
+        if (strcmp(argv[i], "--plugins") == 0) c.plugin_dir = argv[++i];
+        if (strcmp(argv[i], "--deadline") == 0) deadline = argv[++i];
+    }
     host->zone_minutes = 300;
     host->limits = (struct hm_limits){200, 64u << 20, 1u << 20, 100};
     snprintf(host->institution, sizeof host->institution, "check");
-    ok = hm_sources_read_shipped(&host->sources, c.plugin_dir, &err);
+    bool ok = set_deadline(deadline, &err) && hm_sources_read_shipped(&host->sources, c.plugin_dir, &err);
     for (int i = 0; i < argc && ok; i++) {
-        if (strcmp(argv[i], "--plugins") == 0) {
+        if (strcmp(argv[i], "--plugins") == 0 || strcmp(argv[i], "--deadline") == 0) {
             i++;
             continue;
         }

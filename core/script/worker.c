@@ -198,7 +198,7 @@ int hm_worker_main(int argc, char **argv) {
     if (argc > at && strcmp(argv[at], "--check") == 0) return hm_check_main(argc - at - 1, argv + at + 1);
     if (argc - at == 1 && argv[at][0] != '-') return serve(argv[at]);
     fprintf(stderr, "usage: hamroh worker ENVIRONMENT_DIR\n"
-                    "       hamroh worker --check [FILE…] [--plugins DIR]\n"
+                    "       hamroh worker --check [FILE…] [--plugins DIR] [--deadline SECONDS]\n"
                     "       hamroh worker --meta DIR\n");
     return 2;
 }

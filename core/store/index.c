@@ -150,6 +150,7 @@ out:
 static bool try_types(struct hm_store *store, struct hm_types *types, bool *changed, struct hm_error *err) {
     MDB_txn *txn = NULL;
     bool ok = false;
+    if (!hm_store_sound(store, err)) return false;
     int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
     if (!rc) rc = hm_meta_put(store, txn, "types", hm_types_json(types));
     if (rc) {
@@ -157,9 +158,10 @@ static bool try_types(struct hm_store *store, struct hm_types *types, bool *chan
         goto out;
     }
     if (!hm_indexes_rebuild(store, txn, types, changed, err)) goto out;
-    rc = mdb_txn_commit(txn);
+    rc = hm_commit_txn(store, txn);
     txn = NULL;
     ok = !rc || hm_mdb_fail(err, rc, store->dir, "store the types");
+    if (!ok && hm_store_in_doubt(store)) hm_fail_cause(err, HM_CAUSE_DOUBT);
 out:
     if (txn) mdb_txn_abort(txn);
     return ok;
@@ -171,8 +173,7 @@ bool hm_store_set_types(struct hm_store *store, struct hm_types *types, struct h
     if (store->read_only) return hm_fail(err, HM_INTERNAL, "%s is open read-only", store->dir);
     assert(!store->write);
     while (!try_types(store, types, &changed, &why)) {
-        bool full = why.code == HM_TOO_LARGE && strncmp(why.message, "map full", 8) == 0;
-        if (full && hm_store_grow(store, &why)) continue;
+        if (why.cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, &why)) continue;
         if (err) *err = why;
         return false;
     }

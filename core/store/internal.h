@@ -9,6 +9,7 @@
 #include "store/store.h"
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define HM_KEY_MAX 511         // LMDB's limit as Debian builds it
 #define HM_HASH 32             // BLAKE2b-256
@@ -182,11 +183,19 @@ struct hm_cut {
 };
 bool hm_cut_find(const char *from, uint64_t until_seq, int64_t until_ms, struct hm_cut *out,
                  struct hm_error *err);
+bool hm_keyring_verify(struct hm_keyring *k, struct hm_error *err); // every key opens, or was destroyed
 // Takes data apart: `out` gets it with the sealed fields replaced, `sealed` their ciphertexts. old: the
 // record before, or NULL.
 bool hm_seal(struct hm_keyring *k, struct hm_new_keys **new_keys, const struct hm_type *type,
              struct hm_str id, struct hm_json data, const struct hm_record *old, struct hm_buf *out,
              struct hm_buf *sealed, struct hm_error *err);
+
+// ---- pages (pages.c)
+// ------------------------------------------------------------------------------------------------ Looks at a
+// file of LMDB's before LMDB does. `whole`: at every page; else at the heads and roots only, unless the file
+// is small.
+#define HM_PAGES_ALWAYS ((int64_t)16 << 20)
+bool hm_pages_check(const char *file, bool whole, struct hm_error *err);
 
 // ---- the store
 // ------------------------------------------------------------------------------------------------------
@@ -217,9 +226,18 @@ struct hm_store {
     struct hm_touched touched;
     uint64_t types_seq;     // index ranges read up to here may be of an index that has been rebuilt since
     struct hm_write *write; // the open one
+    atomic_bool doubt;      // a commit failed: nothing is written any more
+    bool opened;            // for writing
+    char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
+// Ends a write transaction. What a full disk or map does not explain puts the store in doubt.
+int hm_commit_txn(struct hm_store *store, MDB_txn *txn);
+// False, with HM_CAUSE_DOUBT, when the store is in doubt.
+bool hm_store_sound(struct hm_store *store, struct hm_error *err);
 bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
                  struct hm_str *out); // false when absent
+// Every value but "head" gets a hash beside it ("sum:" and its name), since nothing else vouches for it, and
+// "turn" gets the number of the transaction: were an older one taken for the newest, that would show.
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
 struct hm_types *hm_types_core(void); // only the core's
 // Brings idx in line with what `types` declares. `text` gets the description of the indexes now in force.

@@ -489,3 +489,38 @@ bool hm_keyring_lay(const char *dir, struct hm_str entries, struct hm_error *err
     if (k.env) mdb_env_close(k.env);
     return (!rc || hm_mdb_fail(err, rc, dir, "lay the keyring")) && hm_sync_dir(dir, err);
 }
+
+// ---- looking at all of it
+// ---------------------------------------------------------------------------------------------
+
+static bool key_whole(struct hm_keyring *k, struct hm_str name, struct hm_str value) {
+    static const uint8_t zeros[WRAPPED];
+    uint8_t key[32];
+    if (name.len < 2 || name.ptr[0] != 'p') return true; // the institution's was opened with the keyring
+    const uint8_t *bytes = (const uint8_t *)value.ptr;
+    if (value.len != KEY_RECORD) return false;
+    if (bytes[0] == KEY_DESTROYED) return memcmp(bytes + 1, zeros, WRAPPED) == 0;
+    bool ok = bytes[0] == KEY_HERE && unwrap(bytes + 1, name, k->institution, key);
+    sodium_memzero(key, sizeof key);
+    return ok;
+}
+
+bool hm_keyring_verify(struct hm_keyring *k, struct hm_error *err) {
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    bool whole = true;
+    pthread_mutex_lock(&k->lock);
+    int rc = k->env ? mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn) : EIO;
+    if (!rc) rc = mdb_cursor_open(txn, k->dbi, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    while (!rc && whole) {
+        whole = key_whole(k, hm_val_str(key), hm_val_str(value));
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    if (txn) mdb_txn_abort(txn);
+    pthread_mutex_unlock(&k->lock);
+    if (!whole) return hm_fail(err, HM_INTERNAL, "%s: the key of a person is damaged", k->dir);
+    return rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, k->dir, "read");
+}

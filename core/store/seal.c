@@ -152,6 +152,7 @@ bool hm_unseal(struct hm_store *store, const struct hm_record *record, struct hm
         if (why.code ==
             HM_NOT_FOUND) { // never stored: destroyed before its first use was committed, or a lost keyring
             hm_fail(err, HM_UNAVAILABLE, "there is no key of the person this is about");
+            hm_fail_cause(err, HM_CAUSE_NO_KEY);
         } else if (err) {
             *err = why;
         }

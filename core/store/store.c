@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,15 +22,25 @@
 #define READERS_DEFAULT 512
 #define DATABASES 5
 #define WORKER_READS 2
+#define ROOM_MIN ((unsigned long long)1 << 20) // as much as LMDB writes at once
+
+// LMDB calls a short write EIO, too, and on a full disk the first write that fails is mostly a short one.
+static bool no_room(const char *dir) {
+    struct statvfs s;
+    return statvfs(dir, &s) == 0 && s.f_bavail * (unsigned long long)s.f_frsize < ROOM_MIN;
+}
 
 bool hm_mdb_fail_at(struct hm_error *err, int rc, const char *dir, const char *what, const char *file,
                     int line) {
+    if (rc == EIO && no_room(dir)) rc = ENOSPC;
     switch (rc) {
     case MDB_MAP_FULL:
-        return hm_fail_at(err, HM_TOO_LARGE, file, line, "map full: %s in %s", what, dir);
+        hm_fail_at(err, HM_TOO_LARGE, file, line, "map full: %s in %s", what, dir);
+        return hm_fail_cause(err, HM_CAUSE_MAP_FULL);
     case ENOSPC:
     case EDQUOT:
-        return hm_fail_at(err, HM_UNAVAILABLE, file, line, "the disk that holds %s is full (%s)", dir, what);
+        hm_fail_at(err, HM_UNAVAILABLE, file, line, "the disk that holds %s is full (%s)", dir, what);
+        return hm_fail_cause(err, HM_CAUSE_DISK_FULL);
     case EIO:
     case EROFS:
     case MDB_PANIC:
@@ -75,9 +86,69 @@ bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name, struct 
     return true;
 }
 
-int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
+static int put_meta(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
     MDB_val key = hm_val(hm_str_of(name)), val = hm_val(value);
     return mdb_put(txn, store->meta, &key, &val, 0);
+}
+
+int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
+    char sum_name[80];
+    uint8_t sum[HM_HASH];
+    uint64_t turn = mdb_txn_id(txn);
+    snprintf(sum_name, sizeof sum_name, "sum:%s", name);
+    crypto_generichash(sum, sizeof sum, (const uint8_t *)value.ptr, value.len, NULL, 0);
+    int rc = put_meta(store, txn, name, value);
+    if (!rc && strcmp(name, "head") != 0)
+        rc = put_meta(store, txn, sum_name, (struct hm_str){(char *)sum, HM_HASH});
+    if (!rc) rc = put_meta(store, txn, "turn", (struct hm_str){(char *)&turn, sizeof turn});
+    return rc;
+}
+
+// ---- doubt
+// ----------------------------------------------------------------------------------------------------------
+
+bool hm_store_in_doubt(const struct hm_store *store) {
+    return atomic_load(&store->doubt);
+}
+
+bool hm_store_sound(struct hm_store *store, struct hm_error *err) {
+    if (!hm_store_in_doubt(store)) return true;
+    hm_fail(err, HM_UNAVAILABLE, "%s: a commit failed; nothing is written until the server starts anew",
+            store->dir);
+    return hm_fail_cause(err, HM_CAUSE_DOUBT);
+}
+
+// LMDB writes pages nobody refers to yet, syncs them, and then the head that refers to them. When there is no
+// room, the pages of the next transaction are all written anew, so that it depends on nothing that was lost.
+// Any other failure, above all of a sync, leaves open what the disk holds and what the page cache only
+// believes.
+static bool harmless(const struct hm_store *store, int rc) {
+    switch (rc) {
+    case 0:
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL:
+    case MDB_BAD_TXN:
+    case ENOMEM:
+    case ENOSPC:
+    case EDQUOT:
+        return true;
+    default:
+        return rc == EIO && no_room(store->dir);
+    }
+}
+
+// After the write of a head has failed, for whatever reason, LMDB begins nothing more.
+static bool is_fatal(MDB_env *env) {
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    if (!rc) mdb_txn_abort(txn);
+    return rc == MDB_PANIC;
+}
+
+int hm_commit_txn(struct hm_store *store, MDB_txn *txn) {
+    int rc = mdb_txn_commit(txn);
+    if (!harmless(store, rc) || (rc && is_fatal(store->env))) atomic_store(&store->doubt, true);
+    return rc;
 }
 
 // ---- opening
@@ -121,6 +192,77 @@ static int open_environment(struct hm_store *store, const char *path, const stru
     if ((rc = mdb_env_info(store->env, &info)) == 0 && info.me_mapsize < wanted)
         rc = mdb_env_set_mapsize(store->env, wanted);
     return rc;
+}
+
+// A page of the lock table that has no block yet would be asked for when a reader takes a slot in it, through
+// the map: on a full disk that is SIGBUS. So all of it is there before anybody reads. Never while the
+// environment is open here: closing any descriptor of the file ends LMDB's locks on it.
+static bool reserve_locks(const char *data, struct hm_error *err) {
+    char *path = hm_path(data, "lock.mdb");
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CLOEXEC), rc = 0;
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) rc = posix_fallocate(fd, 0, st.st_size);
+    if (fd >= 0) close(fd);
+    free(path);
+    return !rc || hm_mdb_fail(err, rc, data, "reserve the lock table");
+}
+
+static bool open_locked(struct hm_store *store, const char *data, const struct hm_store_options *o,
+                        struct hm_error *err) {
+    char *path = hm_path(data, "lock.mdb");
+    bool fresh = !store->read_only && access(path, F_OK) != 0;
+    int rc = 0;
+    free(path);
+    if (!store->read_only && !fresh && !reserve_locks(data, err)) return false;
+    rc = open_environment(store, data, o);
+    if (!rc && fresh) { // the lock table has been made: once more, with all of it
+        mdb_env_close(store->env);
+        store->env = NULL;
+        if (!reserve_locks(data, err)) return false;
+        rc = open_environment(store, data, o);
+    }
+    return !rc || hm_mdb_fail(err, rc, data, "open");
+}
+
+static int64_t size_of(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+// After a failed sync the page cache may hold what the disk does not: then it is emptied, so that what is
+// looked at is what is kept.
+static bool from_disk(const char *path, struct hm_error *err) {
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int rc = fd < 0 || fdatasync(fd) != 0 ? errno : 0;
+    if (!rc) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (fd >= 0) close(fd);
+    return !rc || hm_mdb_fail(err, rc, path, "sync");
+}
+
+// Before LMDB believes them. LMDB would also make a new, empty database where one has gone.
+static bool look_at_files(struct hm_store *store, const struct hm_store_options *o, struct hm_error *err) {
+    char *data = hm_path(store->dir, "data/data.mdb"), *keyring = hm_path(store->dir, "keyring/data.mdb");
+    bool bad_end = access(store->marker, F_OK) == 0, whole = o->look_at_all || bad_end;
+    bool has_data = size_of(data) > 0, has_keys = size_of(keyring) > 0;
+    bool ok =
+        has_data || !has_keys ||
+        hm_fail(err, HM_UNAVAILABLE,
+                "%s is gone or empty, but its keyring is there; restore it from a backup (hamroh restore "
+                "--help)",
+                data);
+    ok = ok && (!has_data || !bad_end || from_disk(data, err)) &&
+         (!has_data || hm_pages_check(data, whole, err));
+    ok = ok && (!has_keys || !bad_end || from_disk(keyring, err));
+    ok = ok && (!has_keys || hm_pages_check(keyring, whole, err));
+    free(data);
+    free(keyring);
+    return ok;
+}
+
+// On a full disk it cannot be made; then a bad end goes unnoticed, which is better than not to open.
+static void put_marker(struct hm_store *store) {
+    int fd = open(store->marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) close(fd);
 }
 
 static bool load_head(struct hm_store *store, MDB_txn *txn, struct hm_error *err) {
@@ -184,7 +326,7 @@ static bool open_for_writing(struct hm_store *store, const struct hm_store_optio
     if (!load_head(store, txn, err) || !open_keyring(store, txn, o->master_key, err)) goto out;
     // Another version of the program may declare other indexes for the core's types.
     if (!hm_indexes_rebuild(store, txn, store->types, &changed, err)) goto out;
-    rc = mdb_txn_commit(txn);
+    rc = hm_commit_txn(store, txn);
     txn = NULL;
     if (rc) {
         hm_mdb_fail(err, rc, store->dir, "open");
@@ -240,16 +382,16 @@ bool hm_store_open(const char *dir, const struct hm_store_options *options, stru
             goto out;
         }
         if (!hm_make_dir(dir, err) || !hm_make_dir(data, err)) goto out;
+        store->marker = hm_path(dir, "in_use");
+        if (!look_at_files(store, options, err)) goto out;
     }
-    int rc = open_environment(store, data, options);
-    if (rc) {
-        hm_mdb_fail(err, rc, data, "open");
-        goto out;
-    }
+    if (!open_locked(store, data, options, err)) goto out;
     if (store->read_only) {
         ok = open_for_reading(store, err);
     } else {
         ok = open_for_writing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
+        if (ok) put_marker(store);
+        store->opened = ok;
     }
 out:
     free(data);
@@ -272,6 +414,8 @@ void hm_store_close(struct hm_store *store) {
     }
     if (store->env) mdb_env_close(store->env);
     hm_keyring_close(store->keyring);
+    if (store->opened && !hm_store_in_doubt(store)) unlink(store->marker);
+    free(store->marker);
     hm_touched_free(&store->touched);
     hm_types_unref(store->types);
     pthread_mutex_destroy(&store->types_lock);
@@ -327,9 +471,9 @@ bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     if (!rc) {
         size = info.me_mapsize < store->map_max / 2 ? info.me_mapsize * 2 : store->map_max;
         if (size <= info.me_mapsize) {
-            ok =
-                hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)",
-                        store->dir, store->map_max);
+            hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)",
+                    store->dir, store->map_max);
+            ok = hm_fail_cause(err, HM_CAUSE_MAP_LIMIT);
         } else {
             rc = mdb_env_set_mapsize(store->env, size);
         }

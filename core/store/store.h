@@ -27,12 +27,17 @@ struct hm_store_options {
     size_t map_max;            // 0 = 64 GiB
     unsigned max_readers;      // 0 = 512
     bool read_only;            // a worker: data only, no keyring, no key
+    bool look_at_all;          // at every page before opening; else only of small files and after a bad end
     const uint8_t *master_key; // 32 bytes from the server's key file; NULL when read_only
 };
 // dir: the institution's folder; holds data/ and keyring/. Created when missing unless read_only.
 bool hm_store_open(const char *dir, const struct hm_store_options *options, struct hm_store **out,
                    struct hm_error *err);
 void hm_store_close(struct hm_store *store);
+// True after a commit that failed for another reason than a full disk or map: what the disk holds is not
+// known (a second fsync would say yes to what the first one lost), so nothing is written until the store is
+// opened anew. Reads go on, as long as LMDB gives snapshots: what they show was durable before. Any thread.
+bool hm_store_in_doubt(const struct hm_store *store);
 // A random id made with the environment (36 characters); a restored copy gets a new one: feeds resume only
 // within an epoch.
 const char *hm_store_epoch(const struct hm_store *store);
@@ -178,12 +183,13 @@ struct hm_write;
 bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_error *err);
 // Validates one call against everything committed since its snapshot and, if it holds, applies it. True when
 // the batch can go on (whatever call->code says); false when the transaction is broken (full map, I/O):
-// abort, and hm_store_grow if err->code is HM_TOO_LARGE, then apply the whole batch again. Nothing of a
+// abort, and hm_store_grow if err->cause is HM_CAUSE_MAP_FULL, then apply the whole batch again. Nothing of a
 // refused call is left in the batch.
 bool hm_write_apply(struct hm_write *write, struct hm_commit *call, struct hm_error *err);
 // Commits with one fsync. Only after true may anybody be told. fn (may be NULL) gets every change of the
-// batch, in order. The write is gone afterwards, whether true or false; after false nothing of it is stored,
-// and HM_TOO_LARGE again means hm_store_grow and once more.
+// batch, in order. The write is gone afterwards, whether true or false. After false, by err->cause:
+// HM_CAUSE_MAP_FULL: nothing is stored; hm_store_grow and once more. HM_CAUSE_DISK_FULL: nothing is stored;
+// the next may go through. HM_CAUSE_DOUBT: whether it is stored is known when the store has been opened anew.
 bool hm_write_commit(struct hm_write *write, void (*fn)(void *arg, const struct hm_change *change), void *arg,
                      struct hm_error *err);
 void hm_write_abort(struct hm_write *write);

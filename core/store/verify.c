@@ -2,6 +2,7 @@
 // wrote it, every index and member key against the records, both ways. On a snapshot, any thread; the map
 // cannot grow meanwhile.
 #include "store/internal.h"
+#include <sodium.h>
 #include <stdlib.h>
 
 struct verify {
@@ -65,17 +66,82 @@ static bool check_chain(struct verify *v, uint64_t *checked) {
     return true;
 }
 
+// ---- meta and keys
+// ---------------------------------------------------------------------------------------------------
+
+static bool check_meta_entry(struct verify *v, struct hm_str name, struct hm_str value) {
+    static const char *const old[] = {"format", "epoch", "types", "indexes",
+                                      "keyring"}; // perhaps without a sum
+    struct hm_buf other = {0};
+    struct hm_str found;
+    uint8_t sum[HM_HASH];
+    bool ok = true;
+    // The chain tells of the head, and the turn was looked at before opening (pages.c).
+    if (hm_str_eq(name, HM_LIT("head")) || hm_str_eq(name, HM_LIT("turn"))) return true;
+    if (hm_str_starts(name, HM_LIT("sum:"))) {
+        ok = lookup(v, v->store->meta, (struct hm_str){name.ptr + 4, name.len - 4}, NULL);
+    } else {
+        hm_buf_text(&other, "sum:");
+        hm_buf_str(&other, name);
+        crypto_generichash(sum, sizeof sum, (const uint8_t *)value.ptr, value.len, NULL, 0);
+        ok = lookup(v, v->store->meta, hm_buf_view(&other), &found);
+        if (ok) {
+            ok = hm_str_eq(found, (struct hm_str){(const char *)sum, sizeof sum});
+        } else {
+            for (size_t i = 0; i < sizeof old / sizeof *old && !ok; i++)
+                ok = hm_str_eq(name, hm_str_of(old[i]));
+        }
+        hm_buf_free(&other);
+    }
+    return ok || fault(v, "what the store keeps about itself is not what was written");
+}
+
+static bool check_meta(struct verify *v) {
+    MDB_cursor *cursor = NULL;
+    MDB_val k, value;
+    bool ok = true;
+    int rc = mdb_cursor_open(v->read->txn, v->store->meta, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &value, MDB_FIRST);
+    for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &value, MDB_NEXT))
+        ok = check_meta_entry(v, hm_val_str(k), hm_val_str(value));
+    if (cursor) mdb_cursor_close(cursor);
+    return ok && (rc == MDB_NOTFOUND || hm_mdb_fail(v->err, rc, v->store->dir, "read"));
+}
+
+// Each sealed field opens, or its person's key was destroyed.
+static bool check_sealed(struct verify *v, const struct hm_record *r) {
+    struct hm_reader in = hm_reader_of(r->sealed);
+    struct hm_buf clear = {0};
+    bool ok = true;
+    while (ok && v->store->keyring && !in.bad && in.at < in.end) {
+        struct hm_str field = hm_get_str(&in);
+        struct hm_error why = {0};
+        hm_get_str(&in);
+        if (in.bad || hm_unseal(v->store, r, field, &clear, &why)) {
+            ok = !in.bad;
+        } else { // NOT_FOUND: its type is not declared any more
+            ok = why.code == HM_NOT_FOUND || (why.code == HM_UNAVAILABLE && why.cause != HM_CAUSE_NO_KEY);
+        }
+    }
+    if (clear.data) sodium_memzero(clear.data, clear.cap);
+    hm_buf_free(&clear);
+    return ok || fault(v,
+                       "a sealed field of a record of type %.*s does not open: its person's key is missing "
+                       "or another",
+                       (int)r->type.len, r->type.ptr);
+}
+
 static bool check_index_keys(struct verify *v, const struct hm_type *type, const struct hm_record *r) {
     struct hm_buf keys = {0};
     bool ok = true;
     for (unsigned i = 0; i < type->index_count && ok; i++) {
-        struct hm_str rest, key;
+        struct hm_str rest, key, value;
         hm_buf_clear(&keys);
         ok = hm_index_keys(type, &type->indexes[i], r, &keys, v->err);
         rest = hm_buf_view(&keys);
         while (ok && hm_packed_next(&rest, &key)) {
             v->idx_expected++;
-            if (!lookup(v, v->store->idx, key, NULL))
+            if (!lookup(v, v->store->idx, key, &value) || value.len)
                 ok = fault(v, "index %s of type %s lacks an entry of the record written by change %llu",
                            type->indexes[i].name, type->name, (unsigned long long)r->version);
         }
@@ -89,7 +155,7 @@ static int by_text(const void *a, const void *b) {
 }
 
 static bool check_members(struct verify *v, const struct hm_record *r) {
-    struct hm_str rest = r->members, item, list[HM_MEMBERS_MAX];
+    struct hm_str rest = r->members, item, value, list[HM_MEMBERS_MAX];
     struct hm_buf key = {0};
     size_t count = 0;
     bool ok = true;
@@ -101,7 +167,7 @@ static bool check_members(struct verify *v, const struct hm_record *r) {
         hm_buf_clear(&key);
         hm_member_key(list[i], r->type, r->id, &key);
         v->mem_expected++;
-        if (!lookup(v, v->store->mem, hm_buf_view(&key), NULL))
+        if (!lookup(v, v->store->mem, hm_buf_view(&key), &value) || value.len)
             ok = fault(
                 v,
                 "a member of the record of type %.*s written by change %llu is missing from the member index",
@@ -129,6 +195,17 @@ static bool check_origin(struct verify *v, const struct hm_record *r) {
     return true;
 }
 
+// The fields before the envelope must be those that it was made of.
+static bool check_head(struct verify *v, const struct hm_record *r) {
+    struct hm_buf again = {0};
+    size_t at;
+    hm_envelope(r, &again, &at);
+    bool same = hm_str_eq(hm_buf_view(&again), r->json);
+    hm_buf_free(&again);
+    return same || fault(v, "the head of a record of type %.*s is not as change %llu wrote it",
+                         (int)r->type.len, r->type.ptr, (unsigned long long)r->version);
+}
+
 static bool check_record(struct verify *v, struct hm_str key, struct hm_str value) {
     struct hm_record r;
     struct hm_json json, data;
@@ -144,7 +221,7 @@ static bool check_record(struct verify *v, struct hm_str key, struct hm_str valu
     if (!hm_json_parse(r.json, &json, NULL) || !hm_json_get(json, "data", &data) ||
         data.kind != HM_JSON_OBJECT || data.raw.ptr != r.data.ptr || data.raw.len != r.data.len)
         return fault(v, "a record of type %.*s holds no valid JSON", type_len, key.ptr);
-    if (!check_origin(v, &r)) return false;
+    if (!check_head(v, &r) || !check_origin(v, &r) || !check_sealed(v, &r)) return false;
     const struct hm_type *type = hm_types_find(v->types, r.type);
     return (!type || check_index_keys(v, type, &r)) && check_members(v, &r);
 }
@@ -208,7 +285,8 @@ bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error 
     uint64_t count = 0;
     if (!hm_read_begin(store, &v.read, err)) return false;
     v.types = hm_store_types(store);
-    bool ok = check_chain(&v, &count) && check_records(&v);
+    bool ok = check_meta(&v) && (!store->keyring || hm_keyring_verify(store->keyring, err)) &&
+              check_chain(&v, &count) && check_records(&v);
     hm_types_unref(v.types);
     hm_read_end(v.read);
     if (checked) *checked = count;

@@ -12,6 +12,7 @@ bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_err
     *out = NULL;
     if (store->read_only) return hm_fail(err, HM_INTERNAL, "%s is open read-only", store->dir);
     assert(!store->write);
+    if (!hm_store_sound(store, err)) return false;
     struct hm_write *w = hm_alloc(sizeof *w);
     int rc = mdb_txn_begin(store->env, NULL, 0, &w->txn);
     if (rc) {
@@ -197,17 +198,22 @@ bool hm_write_commit(struct hm_write *write, void (*fn)(void *arg, const struct 
         return ok;
     }
     // A key must be on disk before what is sealed with it.
-    ok = hm_keyring_store(store->keyring, w->new_keys, err);
-    if (ok) {
+    struct hm_error why = {0};
+    ok = hm_keyring_store(store->keyring, w->new_keys, &why);
+    if (!ok) {
+        if (why.cause != HM_CAUSE_DISK_FULL) atomic_store(&store->doubt, true);
+        if (err) *err = why;
+    } else {
         hm_put_u64(&head, w->seq);
         hm_buf_add(&head, w->hash, HM_HASH);
         int rc = hm_meta_put(store, w->txn, "head", hm_buf_view(&head));
         if (!rc) {
-            rc = mdb_txn_commit(w->txn);
+            rc = hm_commit_txn(store, w->txn);
             w->txn = NULL; // ended, whatever came of it
         }
         if (rc) ok = hm_mdb_fail(err, rc, store->dir, "commit");
     }
+    if (!ok && hm_store_in_doubt(store)) hm_fail_cause(err, HM_CAUSE_DOUBT);
     if (ok) {
         store->seq = w->seq;
         memcpy(store->hash, w->hash, HM_HASH);

@@ -1,11 +1,10 @@
 // kill -9 under write load, twenty times: every acknowledged write is there after the restart, the change log verifies,
 // and a client resumes its feed without gap or repetition.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import test from 'node:test';
-import { promisify } from 'node:util';
-import { bin, Client, Server, sleep, slow } from '../protocol/harness.mjs';
+import { Server, sleep, slow } from '../protocol/harness.mjs';
 import { probe } from '../protocol/probe.mjs';
+import { Ledger, clients, verify } from './ledger.mjs';
 
 const ROUNDS = Number(process.env.HAMROH_CRASH_ROUNDS ?? 20);
 const WRITERS = 8;
@@ -17,39 +16,25 @@ test('what was acknowledged survives kill -9 at any moment', { timeout: 600000 *
     const place = await server.institution('crash');
     await place.deploy('service', 'probe', probe);
     await place.account('writer', ['student']);
-    const acknowledged = new Map(); // text -> id
-    let number = 0;
+    const ledger = new Ledger();
+    const { acknowledged } = ledger;
 
     const reader = await place.client('writer');
     await reader.open_feed({ types: ['probe'] });
     const { token } = reader;
 
     for (let round = 0; round < ROUNDS; round++) {
-      const writers = [];
-      for (let i = 0; i < WRITERS; i++) {
-        const client = await Client.open(server.url);
-        await client.call('session.resume', { token });
-        writers.push(client);
-      }
-      let dead = false;
-      const stream = async (client) => {
-        while (!dead) {
-          const text = `write ${number++}`;
-          const made = await client.call('probe.put', { text }).catch(() => null);
-          if (made) acknowledged.set(text, made.id);
-        }
-      };
-      const streams = Promise.all(writers.flatMap((client) => Array.from({ length: IN_FLIGHT }, () => stream(client))));
+      const writers = await clients(server, token, WRITERS);
+      const stop = ledger.start(writers, IN_FLIGHT);
       await sleep(20 + ((round * 37) % 300)); // another moment each time
       const before = acknowledged.size;
       await server.kill();
-      dead = true;
-      await streams;
+      await stop();
       writers.forEach((c) => c.close());
       await reader.closed;
       assert.ok(acknowledged.size >= before);
 
-      const verified = await promisify(execFile)(bin, ['verify', '--data', server.data]).catch((error) => error);
+      const verified = await verify(server.data);
       assert.ok(!(verified instanceof Error), `round ${round}: verify: ${verified.stdout}${verified.stderr}`);
 
       await server.serve();
@@ -64,11 +49,13 @@ test('what was acknowledged survives kill -9 at any moment', { timeout: 600000 *
         }),
       );
       // The feed has caught up when a change made now has come.
-      const mark = await reader.call('probe.put', { text: `mark ${round}` });
-      await reader.event(`mark ${round}`, (e) => e.id === mark.id, 30000 * slow);
+      assert.equal(await ledger.write(reader, 'mark'), null);
+      const mark = [...acknowledged.values()].at(-1);
+      await reader.event(`mark ${round}`, (e) => e.id === mark, 30000 * slow);
     }
 
     assert.ok(acknowledged.size > ROUNDS * 20, `only ${acknowledged.size} writes in all`);
+    await ledger.check(reader);
     let count = 0; // a call looks at so many records and says where to go on
     for (let cursor; cursor !== null; ) {
       const part = await reader.call('record.count', { type: 'probe', ...(cursor && { cursor }) });

@@ -51,6 +51,23 @@ test('every shipped plugin loads, and passes its own tests', async () => {
       assert.match(text, new RegExp(`ok ${kind}/${name}: [1-9]`), `${kind}/${name} has no test`);
 });
 
+test('a check that does not end is ended, and says why', async () => {
+  const { ok, text } = await check('--deadline', '2', plugin('services', 'endless', `return service {
+  id = "endless",
+  tests = {
+    ["a pattern without end"] = function(t)
+      local s = string.rep("a", 400)
+      t:equal(string.find(s, string.rep("a-", 60) .. "b"), nil)
+    end,
+  },
+}
+`));
+  assert.ok(!ok);
+  assert.match(text, /the check took too long and was ended/);
+  const wrong = await check('--deadline', 'soon');
+  assert.match(wrong.text, /--deadline takes a number of seconds/);
+});
+
 test('a test that does not hold is noticed, with file and line', async () => {
   const { ok, text } = await check(plugin('services', 'wrong', `return service {
   id = "wrong",

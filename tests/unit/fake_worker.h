@@ -1,10 +1,11 @@
 // A worker for the tests of the engine: speaks script/frames.h from one C file, without Lua. The test program
 // starts itself as `worker DIR`, so main() of each such test begins with FAKE_WORKER_MAIN.
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
-//   (unseals), loop, die, stale (conflicts always), garbage, evil (writes an account), invite {roles}, fail,
-//   flood, slow {ms}, job.add (job with a done part), job.loop, job.long (progress), and whatever candidates
-//   ask for: a source with "bad" is refused, one with "v2" adds the method v2 and the type extra, one with
-//   "crash" ends the worker. A file DATA/slow "A B" makes starts take A ms, with candidates B ms.
+//   (unseals), loop, die, stale (conflicts always), garbage, nonsense {kind} (see fake_nonsense), evil
+//   (writes an account), invite {roles}, fail, flood, slow {ms}, job.add (job with a done part), job.loop,
+//   job.long (progress), and whatever candidates ask for: a source with "bad" is refused, one with "v2" adds
+//   the method v2 and the type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts
+//   take A ms, with candidates B ms.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -12,6 +13,8 @@
 #include "script/frames.h"
 #include "store/store.h"
 
+#include <math.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -77,9 +80,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
     if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
     hm_buf_text(&json, "],\"methods\":[");
-    static const char *const plain[] = {"echo",    "put",   "bump",  "set",    "own",  "open",
-                                        "loop",    "die",   "evil",  "invite", "fail", "slow",
-                                        "garbage", "flood", "limit", "stale"};
+    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",  "open",
+                                        "loop",    "die",   "evil",  "invite",   "fail", "slow",
+                                        "garbage", "flood", "limit", "nonsense", "stale"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long"};
@@ -268,6 +271,82 @@ static void fake_bump(struct fake *f, uint32_t call, struct hm_str id) {
     hm_buf_free(&data);
 }
 
+static void fake_raw(const void *bytes, size_t len) {
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(HM_WORKER_FD, (const char *)bytes + at, len - at);
+        if (n <= 0) _exit(1);
+        at += (size_t)n;
+    }
+}
+
+static void fake_forged(uint32_t call) { // a result that nobody asked for, with a write in it
+    struct fake_answer a = {0};
+    fake_put(&a, "note", HM_LIT("forged"), HM_ANY_VERSION, HM_LIT("{\"n\":666}"), "institution", "");
+    fake_result(call, &a, HM_LIT("{\"forged\":true}"));
+}
+
+// What a broken or taken-over worker may say in the middle of a call. Comes back only where the call is
+// answered.
+static void fake_nonsense(struct fake *f, uint32_t call, const char *kind, struct fake_answer *a) {
+    static const uint8_t endless[4] = {0xff, 0xff, 0xff, 0xff}, nothing[4] = {0}, half[40] = {200};
+    uint8_t random[4096];
+    struct hm_buf b = {0};
+    if (strcmp(kind, "twice") == 0) {
+        fake_put(a, "note", HM_LIT("twice"), 0, HM_LIT("{\"n\":1}"), "institution", "");
+        fake_result(call, a, HM_LIT("{}"));
+        fake_forged(call);
+        return;
+    }
+    if (strcmp(kind, "random") == 0) {
+        randombytes_buf(random, sizeof random);
+        for (;;)
+            fake_raw(random, sizeof random);
+    }
+    if (strcmp(kind, "endless") == 0) fake_raw(endless, 4);
+    if (strcmp(kind, "empty") == 0) fake_raw(nothing, 4);
+    if (strcmp(kind, "too_large") == 0) {
+        hm_put_u32(&b, HM_FRAME_MAX + 1);
+        fake_raw(b.data, b.len);
+    }
+    if (strcmp(kind, "unknown_kind") == 0) fake_send(99, call, HM_LIT("what"));
+    if (strcmp(kind, "unknown_id") == 0) fake_forged(call + 100000);
+    if (strcmp(kind, "id_of_another") == 0) fake_forged(call + 1);
+    if (strcmp(kind, "no_id") == 0) fake_forged(0);
+    if (strcmp(kind, "ready_again") == 0) fake_ready(f);
+    if (strcmp(kind, "refused_now") == 0) {
+        hm_put_str(&b, HM_LIT("[]"));
+        fake_send(HM_F_REFUSED, 0, hm_buf_view(&b));
+    }
+    if (strcmp(kind, "progress") == 0) fake_progress(call, 7);
+    if (strcmp(kind, "no_number") == 0) fake_progress(call, (double)NAN);
+    if (strcmp(kind, "unseal") == 0) fake_send(HM_F_UNSEAL, call, HM_LIT("\xff\xff\xff\xff"));
+    if (strcmp(kind, "code") == 0) fake_error(call, 12345, "no such code", "{}");
+    if (strcmp(kind, "trailing") == 0) {
+        hm_put_u32(&b, (uint32_t)HM_PLUGIN);
+        hm_put_str(&b, HM_LIT("x"));
+        hm_put_str(&b, HM_LIT("{}"));
+        hm_buf_text(&b, "more");
+        fake_send(HM_F_ERROR, call, hm_buf_view(&b));
+    }
+    if (strcmp(kind, "half_and_gone") == 0) {
+        fake_raw(half, sizeof half);
+        _exit(0);
+    }
+    if (strcmp(kind, "half") == 0) fake_raw(half, sizeof half);
+    if (strcmp(kind, "logs") == 0) {
+        hm_put_u8(&b, 1);
+        for (int i = 0; i < 3; i++)
+            hm_put_str(&b, HM_LIT("x"));
+        for (;;)
+            fake_send(HM_F_LOG, call, hm_buf_view(&b));
+    }
+    if (strcmp(kind, "endless_progress") == 0)
+        for (;;)
+            fake_progress(call, 0.5);
+    for (;;) // and then it says nothing more
+        fake_sleep(1000);
+}
+
 static uint64_t fake_snapshot(struct fake *f) {
     struct hm_read *read = NULL;
     if (!hm_read_begin(f->store, &read, NULL)) _exit(4);
@@ -385,6 +464,10 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_result(call, &a, HM_LIT("null"));
     } else if (strcmp(method, "$plugins") == 0) {
         fake_result(call, &a, HM_LIT("{\"items\":[{\"source\":\"shipped\"}]}"));
+    } else if (strcmp(method, "nonsense") == 0) {
+        char kind[32] = "";
+        hm_json_get_text(params, "kind", kind, sizeof kind);
+        fake_nonsense(f, call, kind, &a);
     } else if (strncmp(method, "job.", 4) == 0) {
         fake_job(method, call, flags, &a);
     } else {

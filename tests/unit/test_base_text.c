@@ -396,6 +396,17 @@ static void a_long_error_is_cut_at_a_character(void **state) {
     hm_buf_free(&b);
 }
 
+static void the_clock_does_not_go_back_by_a_small_step(void **state) {
+    (void)state;
+    assert_int_equal(hm_clock_after(1000, 1001), 1001);
+    assert_int_equal(hm_clock_after(1000000, 999999), 1000000);
+    assert_int_equal(hm_clock_after(1000000, 1000000 - 600000), 1000000); // ten minutes: stands still
+    assert_int_equal(hm_clock_after(1000000, 1000000 - 600001), 399999);  // more: somebody set it
+    assert_int_equal(hm_clock_after(1000, INT64_C(90000000000)), INT64_C(90000000000));
+    int64_t before = hm_now_ms();
+    assert_true(hm_now_ms() >= before);
+}
+
 static void the_manual_clock_stands_until_it_is_moved(void **state) {
     (void)state;
     int64_t real = hm_now_ms();
@@ -455,6 +466,7 @@ int main(void) {
         cmocka_unit_test(buffers_grow_stay_terminated_and_compare),
         cmocka_unit_test(files_are_written_whole_with_their_mode_and_read_back),
         cmocka_unit_test(a_long_error_is_cut_at_a_character),
+        cmocka_unit_test(the_clock_does_not_go_back_by_a_small_step),
         cmocka_unit_test(the_manual_clock_stands_until_it_is_moved),
         cmocka_unit_test(a_log_line_is_json_even_when_it_is_too_long),
     };

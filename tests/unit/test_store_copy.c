@@ -76,6 +76,7 @@ static void tamper(struct fx *f, MDB_dbi dbi, struct hm_str key, const struct hm
     } else {
         assert_int_equal(mdb_del(txn, dbi, &k, NULL), 0);
     }
+    assert_int_equal(hm_meta_put(f->store, txn, "epoch", S(f->store->epoch)), 0); // and the turn
     assert_int_equal(mdb_txn_commit(txn), 0);
 }
 
