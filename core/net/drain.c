@@ -4,11 +4,13 @@
 #include "net/inside.h"
 #include <stdlib.h>
 
-#define LOOK_S 0.02 // between two looks at what is left to be sent
+#define LOOK_S 0.02       // between two looks at what is left to be sent
+#define PATIENT_LOOKS 100 // so long, who still sends is read and told that the server is stopping
 
 struct hm_drain {
     struct hm_net *net;
     struct ev_timer look;
+    unsigned looks;
     void (*drained)(void *arg);
     void *arg;
 };
@@ -17,7 +19,7 @@ static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events) {
     struct hm_drain *drain = timer->data;
     (void)events;
     // Requests that are still coming in are not waited for: a call in them would be refused.
-    bool left = drain->net->lws && hm_ws_say_goodbye(drain->net) > 0;
+    bool left = drain->net->lws && hm_ws_say_goodbye(drain->net, drain->looks++ < PATIENT_LOOKS) > 0;
     if (left || drain->net->answering) return;
     ev_timer_stop(loop, timer);
     drain->drained(drain->arg);

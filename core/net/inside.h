@@ -99,8 +99,9 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
 void hm_ws_dirty(struct hm_conn *conn);       // something was queued
 bool hm_ws_admit(struct hm_net *net, int fd); // whether a connection just accepted may stay
-// Says goodbye to those to whom everything has been sent; how many connections are left.
-unsigned hm_ws_say_goodbye(struct hm_net *net);
+// Says goodbye to those to whom everything has been sent (patient: and from whom everything has been read);
+// how many connections are left.
+unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient);
 // Loopback and Host are what they seem to be only for the direct peer.
 bool hm_ws_same_origin(struct lws *wsi); // no Origin header, or one of the host that was asked
 

@@ -44,7 +44,7 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
         {"hamroh_messages_out_total", HM_COUNTER, "Messages queued to WebSocket clients", n->messages_out},
         {"hamroh_messages_too_large_total", HM_COUNTER, "Messages and bodies refused for their size",
          n->too_large},
-        {"hamroh_bytes_out_total", HM_COUNTER, "Bytes sent", n->bytes_out},
+        {"hamroh_sent_bytes_total", HM_COUNTER, "Bytes sent", n->bytes_out},
         {"hamroh_out_queue_frames", HM_GAUGE, "Frames that wait for WebSocket clients, all together",
          w.frames},
         {"hamroh_out_queue_bytes", HM_GAUGE, "The same in bytes", w.bytes},

@@ -20,6 +20,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
@@ -429,12 +430,19 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     return true;
 }
 
-unsigned hm_ws_say_goodbye(struct hm_net *net) {
+// Whether the client has sent something that was not read yet.
+static bool unread(struct hm_conn *conn) {
+    int bytes = 0;
+    return ioctl(lws_get_socket_fd(conn->wsi), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient) {
     struct hm_conn *next;
     flush_all(net);
     for (struct hm_conn *conn = net->conns; conn; conn = next) {
         next = conn->next;
         if (conn->closing || conn->out.count || lws_partial_buffered(conn->wsi)) continue;
+        if (patient && unread(conn)) continue;
         if (close_with(conn, LWS_CLOSE_STATUS_GOINGAWAY, "the server is stopping") < 0) give_up(conn);
     }
     return net->conn_count;
