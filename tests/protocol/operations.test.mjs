@@ -67,7 +67,7 @@ const workers = () => execFileSync('ps', ['-o', 'pid=', '--ppid', String(world.s
 const raw = (text) =>
   new Promise((resolve) => {
     const socket = net.connect(Number(new URL(world.server.http).port), '127.0.0.1', () => socket.write(text));
-    socket.setTimeout(500 * slow, () => socket.destroy());
+    socket.setTimeout(300, () => socket.destroy()); // some are waited for more
     socket.on('data', () => {}).on('error', () => {}).on('close', resolve);
   });
 
