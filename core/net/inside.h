@@ -98,7 +98,7 @@ void hm_people_each(struct hm_people *people, const char *institution, struct hm
 bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
 void hm_ws_dirty(struct hm_conn *conn);       // something was queued
-bool hm_ws_admit(struct hm_net *net, int fd); // whether a connection just accepted may stay
+void hm_ws_adopt(struct hm_net *net, int fd); // takes a connection that was accepted elsewhere, or closes it
 // Says goodbye to those to whom everything has been sent (patient: and from whom everything has been read);
 // how many connections are left.
 unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient);

@@ -46,17 +46,14 @@ static void rest(struct hm_listen *listening) {
 
 static void on_accept(struct ev_loop *loop, struct ev_io *io, int events) {
     struct hm_listen *listening = io->data;
-    struct hm_net *net = listening->net;
     (void)loop, (void)events;
-    for (int i = 0; i < ACCEPT_TURN && net->vhost; i++) {
+    for (int i = 0; i < ACCEPT_TURN; i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) rest(listening);
             if (errno != EINTR && errno != ECONNABORTED) return;
-        } else if (!hm_ws_admit(net, fd)) {
-            close(fd);
         } else {
-            lws_adopt_socket_vhost(net->vhost, fd); // closes it when it cannot
+            hm_ws_adopt(listening->net, fd);
         }
     }
 }

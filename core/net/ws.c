@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
@@ -271,11 +272,19 @@ static int ws_callback(struct hm_conn *conn, enum lws_callback_reasons reason, v
     }
 }
 
-bool hm_ws_admit(struct hm_net *net, int fd) {
+// Whether a connection that was just accepted may stay.
+static bool admit(struct hm_net *net, int fd) {
     (void)fd;
     if (!net->draining && net->sockets < net->settings->connections_max + SOCKETS_SPARE) return true;
     net->counts.refused++;
     return false;
+}
+
+void hm_ws_adopt(struct hm_net *net, int fd) {
+    if (net->vhost && admit(net, fd))
+        lws_adopt_socket_vhost(net->vhost, fd); // closes it when it cannot
+    else
+        close(fd);
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
@@ -287,7 +296,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
         net->sockets++;
         return 0;
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        return hm_ws_admit(net, (int)(intptr_t)in) ? 0 : 1;
+        return admit(net, (int)(intptr_t)in) ? 0 : 1;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return on_upgrade(net, wsi);
     case LWS_CALLBACK_ESTABLISHED:
