@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { bin, Client, refused, Server, sleep, slow } from './harness.mjs';
+import { bin, Client, refused, RpcError, Server, sleep, slow } from './harness.mjs';
 import { probe } from './probe.mjs';
 
 const helper = (name) => path.join(path.dirname(bin), name);
@@ -16,6 +17,12 @@ return service {
   id = "busy",
   methods = {
     ["busy.loop"] = { summary = "computes until its limit", access = "signed_in", run = function() while true do end end },
+    ["busy.put"] = { summary = "takes its time, then writes", access = "signed_in", writes = true, params = { text = text {} },
+      run = function(ctx, p)
+        local n = 0
+        for i = 1, 200000 do n = n + i end
+        return store.put("probe", { data = { text = p.text }, audience = { "institution" } })
+      end },
     ["busy.job"] = { summary = "a job that computes until its limit", access = "signed_in", job = true,
       run = function() while true do end end },
   },
@@ -165,9 +172,9 @@ test('a server that is asked to end in the middle of writes answers every call, 
     },
   ];
   const writes = clients.flatMap((client, c) =>
-    Array.from({ length: 150 }, (_, i) => client.call('probe.put', { text: `ws-${c}-${i}` }).then(...settle(`ws-${c}-${i}`))));
+    Array.from({ length: 60 }, (_, i) => client.call('busy.put', { text: `ws-${c}-${i}` }).then(...settle(`ws-${c}-${i}`))));
   const posts = Array.from({ length: 20 }, async (_, i) => {
-    const body = JSON.stringify({ jsonrpc: '2.0', method: 'probe.put', params: { text: `post-${i}` }, id: i });
+    const body = JSON.stringify({ jsonrpc: '2.0', method: 'busy.put', params: { text: `post-${i}` }, id: i });
     const response = await fetch(`${server.http}/rpc`, { method: 'POST', body, headers: { authorization: `Bearer ${clients[0].token}` } });
     const answer = await response.json();
     if (answer.error && answer.error.code !== -32009) throw new Error(JSON.stringify(answer));
@@ -196,6 +203,39 @@ test('a server that is asked to end in the middle of writes answers every call, 
   again.close();
   await server.stop();
 });
+
+test('what is on its way to slow clients when the server is asked to end arrives whole', async () => {
+  const { server, place } = await school();
+  const client = await place.client('user0');
+  for (let i = 0; i < 50; i++) await client.call('probe.put', { text: 'x'.repeat(20000) });
+  const list = (id) => ({ jsonrpc: '2.0', method: 'record.list', params: { type: 'probe', limit: 50 }, id });
+  // Twenty megabytes, more than the buffers between the two take, to each of two clients that do not read.
+  const body = JSON.stringify(Array.from({ length: 20 }, (_, i) => list(i)));
+  const socket = net.connect(Number(new URL(server.http).port), '127.0.0.1');
+  socket.write(`POST /rpc HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${client.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  client.socket.pause();
+  const answers = Array.from({ length: 20 }, () => client.call('record.list', { type: 'probe', limit: 50 }).then((answer) => answer.items.length, (error) => error.code));
+  await until('both to be choked', async () => {
+    const figures = await (await fetch(`${server.http}/metrics`)).text();
+    return /^hamroh_http_answering 1$/m.test(figures) && /^hamroh_out_queue_bytes [1-9]/m.test(figures) && /^hamroh_open_calls 0$/m.test(figures);
+  });
+  server.child.kill('SIGTERM');
+  await until('it to be stopping', () => logged(server, 'server.stopping').length);
+  client.socket.resume();
+  // While its answers wait, a client is not read: what it had asked beyond them is refused in words.
+  const got = await Promise.all(answers);
+  assert.ok(got[0] === 50 && got.every((n) => n === 50 || n === -32009), `${got}`);
+  assert.equal((await client.closed).code, 1001);
+  let text = '';
+  socket.setEncoding('utf8').on('data', (part) => (text += part));
+  await new Promise((resolve) => socket.once('close', resolve));
+  const [head, whole] = text.split('\r\n\r\n');
+  assert.equal(whole.length, Number(/Content-Length: (\d+)/.exec(head)[1]));
+  assert.equal(JSON.parse(whole).length, 20);
+  assert.deepEqual(await server.exited, { code: 0, signal: null }, server.log);
+  await server.stop();
+});
+
 async function place_client(server, login) {
   const client = await server.connect();
   await client.login('home', login);
@@ -218,7 +258,7 @@ test('while it ends, the server refuses what is new, and a second signal ends it
   server.child.kill('SIGTERM');
   assert.deepEqual(await server.exited, { code: 0, signal: null }, server.log);
   assert.equal((await client.closed).code, 1001);
-  await loop;
+  assert.ok(!((await loop) instanceof RpcError), 'the call was waited for');
   await server.serve();
   open.push(server.child);
   const again = await place_client(server, 'user0');
