@@ -231,6 +231,14 @@ static void start_watchers(struct serving *s, bool control_only) {
     s->ready.data = s->drain.data = s->watchdog.data = s;
 }
 
+// The address of a socket that somebody else opened is not ours to judge, and trials need none.
+static bool take_sockets(struct serving *s, struct hm_error *err) {
+    if (!hm_service_sockets(&s->sockets, err)) return false;
+    return !s->sockets.count || !s->settings.clock_manual ||
+           hm_fail(err, HM_UNAVAILABLE,
+                   "clock: \"manual\" is not for a service whose sockets are handed to it");
+}
+
 static int serve(struct serving *s, bool control_only) {
     struct hm_error err = {0};
     int code = HM_EXIT_FAILED;
@@ -240,7 +248,7 @@ static int serve(struct serving *s, bool control_only) {
     if (!s->loop) return hm_complain(code, "serve", "there is no event loop");
     start_watchers(s, control_only); // before anything takes long: an early signal, too, ends in order
     struct hm_engine_options options = {.data_dir = s->data, .settings = &s->settings, .loop = s->loop};
-    if (!hm_service_sockets(&s->sockets, &err) || !hm_engine_open(&options, &s->engine, &err) ||
+    if (!take_sockets(s, &err) || !hm_engine_open(&options, &s->engine, &err) ||
         !hm_net_open(s->engine, s->loop, s->data, control_only, &s->sockets, &s->net, &err)) {
         hm_complain(code, "serve", "%s", err.message);
         goto out;

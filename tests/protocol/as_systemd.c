@@ -60,7 +60,7 @@ static void add(scmp_filter_ctx filter, const char *name) {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(name, families[i].name) == 0)
             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, families[i].family));
+                             SCMP_A0(SCMP_CMP_EQ, families[i].family, 0));
     int number = seccomp_syscall_resolve_name(name);
     if (number == __NR_SCMP_ERROR || number == SCMP_SYS(socket)) return;
     if (number == SCMP_SYS(mmap))
