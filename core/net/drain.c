@@ -1,6 +1,7 @@
 // The way out: accept nobody, let the engine answer what was asked, let the answers leave, say goodbye. Loop
 // thread only. What always holds: `drained` is called once, when no call is open, no HTTP answer is unsent
 // and no WebSocket is open any more; whoever is in a hurry closes the net instead.
+#include "base/log.h"
 #include "net/inside.h"
 #include <stdlib.h>
 
@@ -27,6 +28,8 @@ static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events) {
 
 static void on_answered(void *arg) {
     struct hm_drain *drain = arg;
+    hm_log(HM_INFO, "net.answered", "\"connections\":%u,\"http\":%u", drain->net->conn_count,
+           drain->net->answering);
     ev_timer_start(drain->net->loop, &drain->look);
 }
 

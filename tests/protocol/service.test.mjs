@@ -215,16 +215,18 @@ test('what is on its way to slow clients when the server is asked to end arrives
   socket.write(`POST /rpc HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${client.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   client.socket.pause();
   const answers = Array.from({ length: 20 }, () => client.call('record.list', { type: 'probe', limit: 50 }).then((answer) => answer.items.length, (error) => error.code));
+  const more = Array.from({ length: 1500 }, () => client.call('server.info').then(() => 'told', (error) => error.code));
   await until('both to be choked', async () => {
     const figures = await (await fetch(`${server.http}/metrics`)).text();
     return /^hamroh_http_answering 1$/m.test(figures) && /^hamroh_out_queue_bytes [1-9]/m.test(figures) && /^hamroh_open_calls 0$/m.test(figures);
   });
   server.child.kill('SIGTERM');
-  await until('it to be stopping', () => logged(server, 'server.stopping').length);
+  await until('every call to be answered', () => logged(server, 'net.answered').length);
   client.socket.resume();
   // While its answers wait, a client is not read: what it had asked beyond them is refused in words.
   const got = await Promise.all(answers);
   assert.ok(got[0] === 50 && got.every((n) => n === 50 || n === -32009), `${got}`);
+  assert.deepEqual([...new Set(await Promise.all(more))], [-32009]);
   assert.equal((await client.closed).code, 1001);
   let text = '';
   socket.setEncoding('utf8').on('data', (part) => (text += part));
@@ -248,6 +250,7 @@ test('while it ends, the server refuses what is new, and a second signal ends it
   const { server, place } = await school(patient);
   const client = await place.client('user0');
   const stored = await client.call('probe.put', { text: 'before' });
+  client.call_ms = 600000;
   const loop = client.call('busy.loop').catch((error) => error);
   await until('the call to run', async () => /^hamroh_running_calls\{institution="home"\} 1$/m.test(await (await fetch(`${server.http}/metrics`)).text()));
   server.child.kill('SIGTERM');
