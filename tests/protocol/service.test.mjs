@@ -1,6 +1,6 @@
 // The server as a service: what it tells systemd, sockets handed to it, how it ends, and settings read again.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,7 @@ return service {
         for i = 1, 200000 do n = n + i end
         return store.put("probe", { data = { text = p.text }, audience = { "institution" } })
       end },
+    ["busy.text"] = { summary = "a long text", access = "signed_in", run = function() return string.rep("x", 20000) end },
     ["busy.job"] = { summary = "a job that computes until its limit", access = "signed_in", job = true,
       run = function() while true do end end },
   },
@@ -209,25 +210,37 @@ test('what is on its way to slow clients when the server is asked to end arrives
   const client = await place.client('user0');
   for (let i = 0; i < 50; i++) await client.call('probe.put', { text: 'x'.repeat(20000) });
   const list = (id) => ({ jsonrpc: '2.0', method: 'record.list', params: { type: 'probe', limit: 50 }, id });
-  // Twenty megabytes, more than the buffers between the two take, to each of two clients that do not read.
+  // More than the buffers between the two take, to clients that do not read.
   const body = JSON.stringify(Array.from({ length: 20 }, (_, i) => list(i)));
   const socket = net.connect(Number(new URL(server.http).port), '127.0.0.1');
   socket.write(`POST /rpc HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${client.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  // One client's calls were all read before the first was answered; the other has asked for more than the server reads from
+  // one who does not take its answers.
+  const other = await place.client('user1');
+  const figure = async (name) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(await (await fetch(`${server.http}/metrics`)).text())[1]);
+  const workers = execFileSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)]).toString().trim().split(/\s+/).map(Number);
   client.socket.pause();
-  const answers = Array.from({ length: 20 }, () => client.call('record.list', { type: 'probe', limit: 50 }).then((answer) => answer.items.length, (error) => error.code));
-  const more = Array.from({ length: 1500 }, () => client.call('server.info').then(() => 'told', (error) => error.code));
-  await until('both to be choked', async () => {
-    const figures = await (await fetch(`${server.http}/metrics`)).text();
-    return /^hamroh_http_answering 1$/m.test(figures) && /^hamroh_out_queue_bytes [1-9]/m.test(figures) && /^hamroh_open_calls 0$/m.test(figures);
-  });
+  workers.forEach((pid) => process.kill(pid, 'SIGSTOP'));
+  const texts = Array.from({ length: 600 }, () => client.call('busy.text').then((text) => text.length, String));
+  await until('them to be read', async () => (await figure('hamroh_open_calls')) === 600);
+  workers.forEach((pid) => process.kill(pid, 'SIGCONT'));
+  other.socket.pause();
+  const ask = (method, params) => other.call(method, params).then(() => 'told', (error) => error.code);
+  const lists = Array.from({ length: 8 }, () => ask('record.list', { type: 'probe', limit: 50 }));
+  const more = Array.from({ length: 6000 }, () => ask('server.info'));
+  await until('all to be choked', async () =>
+    (await figure('hamroh_open_calls')) === 0 && (await figure('hamroh_http_answering')) === 1 && (await figure('hamroh_out_queue_bytes')) > 3e6);
   server.child.kill('SIGTERM');
   await until('every call to be answered', () => logged(server, 'net.answered').length);
   client.socket.resume();
+  other.socket.resume();
+  assert.deepEqual([...new Set(await Promise.all(texts))], [20000]);
+  const got = await Promise.all(lists);
+  assert.ok(got[0] === 'told' && got.every((outcome) => outcome === 'told' || outcome === -32009), `${got}`);
   // While its answers wait, a client is not read: what it had asked beyond them is refused in words.
-  const got = await Promise.all(answers);
-  assert.ok(got[0] === 50 && got.every((n) => n === 50 || n === -32009), `${got}`);
   assert.deepEqual([...new Set(await Promise.all(more))], [-32009]);
   assert.equal((await client.closed).code, 1001);
+  assert.equal((await other.closed).code, 1001);
   let text = '';
   socket.setEncoding('utf8').on('data', (part) => (text += part));
   await new Promise((resolve) => socket.once('close', resolve));
