@@ -1,5 +1,6 @@
 // The program's entry: finds the command's row and runs it. Nothing else happens here.
 #include "cmd/cmd.h"
+#include "cmd/man.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,16 @@ static void print_commands(FILE *to) {
     fprintf(to, "hamroh: a server for student-to-student mentoring\n\nusage: hamroh COMMAND [OPTION…]\n\n");
     for (const struct hm_command *c = hm_commands; c->name; c++)
         if (c->summary) fprintf(to, "  %-13s %s\n", c->name, c->summary);
-    fprintf(to, "\nhamroh COMMAND --help tells more. A first try: scripts/start in the source folder.\n");
+    fprintf(to, "\nhamroh COMMAND --help tells more; hamroh help --man is all of it as a manual page. A "
+                "first try: scripts/start in the source folder.\n");
+}
+
+static int print_man(void) {
+    struct hm_buf page = {0};
+    hm_man_write(&page);
+    bool ok = fwrite(page.data, 1, page.len, stdout) == page.len && fflush(stdout) == 0;
+    hm_buf_free(&page);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
 }
 
 static const struct hm_command *find(const char *name) {
@@ -42,6 +52,7 @@ int main(int argc, char **argv) {
         print_commands(stdout);
         return HM_EXIT_DONE;
     }
+    if (help && strcmp(argv[2], "--man") == 0) return print_man();
     const char *name = help ? argv[2] : strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
     const struct hm_command *command = find(name);
     if (!command) return unknown(name);

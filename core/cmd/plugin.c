@@ -435,7 +435,8 @@ static int not_here(struct work *w) {
     (void)w;
     return hm_complain(HM_EXIT_USAGE, "plugin",
                        "try and log are not in this version; `test` and `check` try a plugin, and the "
-                       "server's log has what plugins say (\"event\":\"plugin.log\")");
+                       "server's log has what plugins say (\"event\":\"plugin.log\") while it "
+                       "serves with --watch, or with the setting log_plugin_texts");
 }
 
 static const struct action {

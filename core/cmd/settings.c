@@ -3,6 +3,7 @@
 // open.
 #include "cmd/settings.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "cmd/cmd.h"
 #include <lauxlib.h>
 #include <lua.h>
@@ -12,10 +13,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define INSTALLED "/usr/share/hamroh"
 #define STEPS_MAX 1000000
+// What a bearer token may have (RFC 6750, 2.1)
+#define TOKEN_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 #define MEMORY_MAX (8u << 20)
 
-enum kind { TEXT, FLAG, CLOCK, COUNT, COUNT64, SIGNED };
+enum kind { TEXT, FLAG, CLOCK, LEVEL, COUNT, COUNT64, SIGNED };
 struct row {
     const char *name;
     enum kind kind;
@@ -77,8 +81,24 @@ static const struct row rows[] = {
      "first size of an institution's memory map; grows by itself"},
     {"map_max", COUNT64, FIELD(map_max), 1048576, 17592186044416.0, 68719476736.0, NULL,
      "size beyond which it does not grow"},
+    {"log_level", LEVEL, FIELD(log_level), 0, 0, HM_INFO, NULL,
+     "\"debug\" (a line for each call, with its method and time), \"info\", \"warn\" or \"error\""},
+    {"log_plugin_texts", FLAG, FIELD(log_plugin_texts), 0, 0, 0, NULL,
+     "let the texts that plugins log into the server's log; they may name people"},
+    {"metrics_token", TEXT, FIELD(metrics_token), 0, 0, 0, "",
+     "/metrics asks everybody for it (Authorization: Bearer …); empty: only this machine may read them"},
+    {"drain_seconds", COUNT, FIELD(drain_seconds), 0, 3600, 20, NULL,
+     "given to calls under way when the server is asked to end"},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
+
+// What is looked at each time it matters, so that a server takes it over while it runs (SIGHUP).
+static const char *const live[] = {
+    "workers_max",        "queue_max",          "cpu_ms",        "deadline_ms",     "memory_bytes",
+    "job_cpu_ms",         "job_deadline_ms",    "message_bytes", "connections_max", "job_memory_bytes",
+    "demo_from_anywhere", "session_idle_hours", "session_days",  "log_level",       "log_plugin_texts",
+    "metrics_token",      "drain_seconds",
+};
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {
     void *at = (char *)settings + row->offset;
@@ -87,6 +107,7 @@ static void put_number(struct hm_settings *settings, const struct row *row, doub
     case CLOCK:
         *(bool *)at = value != 0;
         break;
+    case LEVEL:
     case COUNT:
         *(unsigned *)at = (unsigned)value;
         break;
@@ -101,23 +122,32 @@ static void put_number(struct hm_settings *settings, const struct row *row, doub
     }
 }
 
-// The checkout's folder when the program stands in its build/PRESET/, else the installed one.
-// A program built elsewhere falls back on the sources it was built from.
+static void parent(char *path) {
+    char *slash = strrchr(path, '/');
+    if (slash) *slash = '\0';
+}
+
+// The checkout's folder when the program stands in its build/PRESET/, else PREFIX/share/hamroh beside
+// PREFIX/bin, else the installed one. A program built elsewhere falls back on the sources it was built from.
 static void find_folder(char *out, size_t size, const char *in_checkout, const char *probe,
                         const char *installed, const char *source) {
     char program[400], path[512];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     program[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 3; up++) {
-        char *slash = strrchr(program, '/');
-        if (slash) *slash = '\0';
-    }
-    if (n > 0 && snprintf(path, sizeof path, "%s/%s", program, probe) < (int)sizeof path &&
-        access(path, R_OK) == 0)
+    parent(program);
+    parent(program);
+    snprintf(path, sizeof path, "%s/share/hamroh/%s", program, installed);
+    bool beside = n > 0 && access(path, R_OK) == 0;
+    if (beside) snprintf(out, size, "%s", path);
+    parent(program);
+    snprintf(path, sizeof path, "%s/%s", program, probe);
+    if (n > 0 && access(path, R_OK) == 0) {
         snprintf(out, size, "%s/%s", program, in_checkout);
-    else
+    } else if (!beside) {
+        snprintf(path, sizeof path, INSTALLED "/%s", installed);
         snprintf(out, size, "%s",
-                 access(installed, R_OK) != 0 && access(HAMROH_SOURCE_DIR, R_OK) == 0 ? source : installed);
+                 access(path, R_OK) != 0 && access(HAMROH_SOURCE_DIR, R_OK) == 0 ? source : path);
+    }
 }
 
 void hm_settings_defaults(struct hm_settings *settings) {
@@ -128,10 +158,10 @@ void hm_settings_defaults(struct hm_settings *settings) {
         else
             put_number(settings, &rows[i], rows[i].number);
     }
-    find_folder(settings->plugin_dir, sizeof settings->plugin_dir, "plugins", "plugins/services",
-                "/usr/share/hamroh/plugins", HAMROH_SOURCE_DIR "/plugins");
-    find_folder(settings->web_dir, sizeof settings->web_dir, "web/dist", "web/package.json",
-                "/usr/share/hamroh/web", HAMROH_SOURCE_DIR "/web/dist");
+    find_folder(settings->plugin_dir, sizeof settings->plugin_dir, "plugins", "plugins/services", "plugins",
+                HAMROH_SOURCE_DIR "/plugins");
+    find_folder(settings->web_dir, sizeof settings->web_dir, "web/dist", "web/package.json", "web",
+                HAMROH_SOURCE_DIR "/web/dist");
 }
 
 // One value at the top of the stack.
@@ -152,6 +182,14 @@ static void take(lua_State *L, struct hm_settings *settings, const struct row *r
             hm_buf_printf(problems, "%s: takes \"system\" or \"manual\"\n", row->name);
         else
             put_number(settings, row, manual);
+        return;
+    }
+    if (row->kind == LEVEL) {
+        enum hm_level level;
+        if (lua_type(L, -1) == LUA_TSTRING && hm_level_of(lua_tostring(L, -1), &level))
+            put_number(settings, row, level);
+        else
+            hm_buf_printf(problems, "%s: takes \"debug\", \"info\", \"warn\" or \"error\"\n", row->name);
         return;
     }
     if (row->kind == FLAG) {
@@ -217,6 +255,9 @@ bool hm_settings_check(const struct hm_settings *s, struct hm_buf *problems) {
     if (s->job_deadline_ms < s->job_cpu_ms)
         hm_buf_text(problems, "job_deadline_ms: must be at least job_cpu_ms\n");
     if (s->map_max < s->map_bytes) hm_buf_text(problems, "map_max: must be at least map_bytes\n");
+    size_t token = strlen(s->metrics_token);
+    if (token && (token < 16 || strspn(s->metrics_token, TOKEN_CHARACTERS) != token))
+        hm_buf_text(problems, "metrics_token: takes at least 16 letters, digits, and -._~+/=\n");
     if (s->watch_institution[0] && !hm_name_valid(hm_str_of(s->watch_institution)))
         hm_buf_text(problems, "watch_institution: takes the id of an institution\n");
     return problems->len == before;
@@ -273,6 +314,42 @@ bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_
     return ok;
 }
 
+static bool is_live(const struct row *row) {
+    for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+        if (strcmp(live[i], row->name) == 0) return true;
+    return false;
+}
+
+static bool same(const struct row *row, const void *a, const void *b) {
+    return row->kind == TEXT ? strcmp(a, b) == 0 : memcmp(a, b, row->size) == 0;
+}
+
+void hm_settings_change(const struct hm_settings *in_force, const struct hm_settings *fresh,
+                        struct hm_settings *out, struct hm_buf *taken, struct hm_buf *waiting) {
+    *out = *in_force;
+    for (size_t i = 0; i < ROWS; i++) {
+        const struct row *row = &rows[i];
+        const char *now = (const char *)fresh + row->offset;
+        if (same(row, (const char *)in_force + row->offset, now)) continue;
+        struct hm_buf *names = is_live(row) ? taken : waiting;
+        hm_buf_printf(names, "%s\"%s\"", names->len ? "," : "", row->name);
+        if (is_live(row)) memcpy((char *)out + row->offset, now, row->size);
+    }
+}
+
+static void put_default(struct hm_buf *out, const struct row *row, const struct hm_settings *defaults) {
+    if (row->kind == TEXT)
+        hm_buf_printf(out, "\"%s\"", (const char *)defaults + row->offset);
+    else if (row->kind == FLAG)
+        hm_buf_text(out, row->number != 0 ? "true" : "false");
+    else if (row->kind == CLOCK)
+        hm_buf_text(out, "\"system\"");
+    else if (row->kind == LEVEL)
+        hm_buf_printf(out, "\"%s\"", hm_level_name((enum hm_level)row->number));
+    else
+        hm_buf_printf(out, "%.0f", row->number);
+}
+
 void hm_settings_write_defaults(struct hm_buf *out) {
     struct hm_settings defaults;
     hm_settings_defaults(&defaults);
@@ -282,14 +359,22 @@ void hm_settings_write_defaults(struct hm_buf *out) {
         hm_buf_printf(out, "  -- %s", row->help);
         if (row->kind >= COUNT) hm_buf_printf(out, " (%.0f to %.0f)", row->low, row->high);
         hm_buf_char(out, '\n');
-        if (row->kind == TEXT)
-            hm_buf_printf(out, "  -- %s = \"%s\",\n", row->name, (const char *)&defaults + row->offset);
-        else if (row->kind == FLAG)
-            hm_buf_printf(out, "  -- %s = %s,\n", row->name, row->number != 0 ? "true" : "false");
-        else if (row->kind == CLOCK)
-            hm_buf_printf(out, "  -- %s = \"system\",\n", row->name);
-        else
-            hm_buf_printf(out, "  -- %s = %.0f,\n", row->name, row->number);
+        hm_buf_printf(out, "  -- %s = ", row->name);
+        put_default(out, row, &defaults);
+        hm_buf_text(out, ",\n");
     }
     hm_buf_text(out, "}\n");
+}
+
+void hm_settings_write_man(struct hm_buf *out) {
+    struct hm_settings defaults;
+    hm_settings_defaults(&defaults);
+    // Where this very program was found is no default of others.
+    snprintf(defaults.plugin_dir, sizeof defaults.plugin_dir, INSTALLED "/plugins");
+    snprintf(defaults.web_dir, sizeof defaults.web_dir, INSTALLED "/web");
+    for (size_t i = 0; i < ROWS; i++) {
+        hm_buf_printf(out, "%s = ", rows[i].name);
+        put_default(out, &rows[i], &defaults);
+        hm_buf_printf(out, "\n%s%s\n", rows[i].help, is_live(&rows[i]) ? " (taken over on SIGHUP)" : "");
+    }
 }

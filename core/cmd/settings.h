@@ -15,4 +15,11 @@ bool hm_settings_parse(const char *name, struct hm_str text, struct hm_settings 
 // What must hold between settings, once options of the command line were laid over the file; problems as
 // above.
 bool hm_settings_check(const struct hm_settings *settings, struct hm_buf *problems);
+// After the file has been read again: `out` gets what is in force, and of `fresh` what may change while
+// serving. The names of what changed are appended as members of JSON arrays: `taken`, and `waiting` for a
+// restart.
+void hm_settings_change(const struct hm_settings *in_force, const struct hm_settings *fresh,
+                        struct hm_settings *out, struct hm_buf *taken, struct hm_buf *waiting);
+// Each setting as a paragraph of the manual page.
+void hm_settings_write_man(struct hm_buf *out);
 void hm_settings_write_defaults(struct hm_buf *out); // a commented settings file

@@ -92,6 +92,27 @@ static void fail_audited(struct call *call, struct told told) {
     hm_item_submit(item, error_committed);
 }
 
+// A line for each call, when asked for: the method as it is declared (a name that nobody declared may be
+// anything), never params.
+static void log_call(const struct call *call, enum hm_code code, uint64_t us) {
+    const struct institution *inst = call->institution;
+    bool known =
+        call->core || (inst && inst->catalogue && hm_cat_method(inst->catalogue, hm_str_of(call->method)));
+    hm_log(HM_DEBUG, "call", "\"institution\":\"%s\",\"method\":\"%s\",\"code\":%d,\"us\":%llu",
+           inst ? inst->id : "", known ? call->method : "", (int)code, (unsigned long long)us);
+}
+
+static void count_call(const struct call *call, enum hm_code code) {
+    struct counters *n = &call->engine->counters;
+    n->calls[outcome_of(code)]++;
+    n->refused_rate += code == HM_TOO_MANY;
+    n->refused_size += code == HM_TOO_LARGE;
+    if (!call->caller) return; // a job's or a reaction's
+    uint64_t us = hm_mono_us() - call->began_us;
+    hm_times_add(&n->call_time, us);
+    if (hm_log_on(HM_DEBUG)) log_call(call, code, us);
+}
+
 void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, struct hm_str message,
                   struct hm_str data) {
     if (code && call->audits) {
@@ -100,7 +121,7 @@ void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, st
     }
     struct hm_answer answer = {code, result, message, data};
     if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
-    call->engine->counters.calls[outcome_of(code)]++;
+    count_call(call, code);
     // Whoever is told may make the next call at once: this one is in no list by then.
     hm_call_list(call, NULL, false);
     call->answer(call->arg, &answer);

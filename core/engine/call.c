@@ -36,6 +36,7 @@ struct call *hm_call_new(struct hm_engine *engine, struct institution *inst, str
     call->arg = arg;
     call->cpu_ms = engine->settings.cpu_ms;
     call->memory_bytes = engine->settings.memory_bytes;
+    call->began_us = hm_mono_us();
     engine->open_calls++;
     return call;
 }
@@ -150,6 +151,7 @@ static void caller_json(struct call *call) {
 void hm_call_enqueue(struct call *call, bool front) {
     struct institution *inst = call->institution;
     if (!front && !call->system && !call->job && inst->waiting >= inst->engine->settings.queue_max) {
+        inst->engine->counters.refused_queue++;
         hm_call_wait(call, 1);
         return;
     }
@@ -237,9 +239,10 @@ static void route(struct call *call) {
         resolve(call);
     } else if (!call->core) {
         inst->wanted = true;
-        if (inst->waiting >= call->engine->settings.queue_max)
+        if (inst->waiting >= call->engine->settings.queue_max) {
+            call->engine->counters.refused_queue++;
             hm_call_wait(call, 1);
-        else if (hm_inst_broken(inst))
+        } else if (hm_inst_broken(inst))
             hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
         else
             hm_call_list(call, &inst->unresolved, false);
@@ -447,6 +450,8 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
         hm_call_done(call, HM_DEADLINE, HM_LIT(""), HM_LIT("it ran past the hard deadline"),
                      hm_buf_view(&data));
         hm_buf_free(&data);
+    } else if (call->job && call->engine->draining) {
+        hm_call_fail(call, HM_UNAVAILABLE, "server restarted");
     } else if (call->job) {
         hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
     } else if ((head && ++call->deaths >= 2) || (!head && ++call->moved > 8)) {

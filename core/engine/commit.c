@@ -130,6 +130,7 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     item->commit.intents = item->intents;
     item->commit.intent_count = item->intent_count;
     item->next = NULL;
+    item->submitted_us = hm_mono_us();
     if (item->call && item->call == item->institution->exclusive) { // before all that waited for it
         item->institution->exclusive = NULL;
         item->next = c->staged;
@@ -357,10 +358,13 @@ static void *commit_main(void *arg) {
         if (!c->head) break; // stop, and nothing is left
         struct batch *batch = take(inst);
         pthread_mutex_unlock(&c->lock);
+        atomic_store(&c->reindexing, batch->items->types != NULL);
+        atomic_store(&c->busy_since_us, hm_mono_us());
         if (batch->items->types)
             set_types(batch);
         else
             write_batch(batch);
+        atomic_store(&c->busy_since_us, 0);
         hm_engine_post(inst->engine, &batch->posted);
         pthread_mutex_lock(&c->lock);
     }
@@ -380,7 +384,10 @@ static void count_batch(struct hm_engine *engine, const struct batch *batch) {
     n->batch[bucket]++;
     n->commits++;
     n->commit_calls += batch->applied;
-    n->commit_us += batch->took_us;
+    hm_times_add(&n->commit_time, batch->took_us);
+    uint64_t now_us = hm_mono_us();
+    for (const struct commit_item *item = batch->items; item; item = item->next)
+        hm_times_add(&n->commit_wait, now_us - item->submitted_us);
 }
 
 static void tell(struct institution *inst, const struct hm_change *changes, size_t count) {

@@ -318,6 +318,7 @@ bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **
     bool ok = false;
     engine->settings = *options->settings;
     engine->loop = options->loop;
+    engine->started = time(NULL);
     engine->data_dir = hm_strdup(options->data_dir);
     engine->worker_exe = hm_strdup(options->worker_exe ? options->worker_exe : "/proc/self/exe");
     engine->lock_fd = -1;
@@ -386,6 +387,21 @@ void hm_engine_drain(struct hm_engine *engine, void (*drained)(void *arg), void 
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_job_drain(inst);
     }
+}
+
+uint64_t hm_engine_commit_us(const struct hm_engine *engine) {
+    struct institution *inst, *next;
+    uint64_t now_us = hm_mono_us(), longest = 0;
+    HASH_ITER(hh, engine->institutions, inst, next) {
+        uint64_t since_us = atomic_load(&inst->committer.busy_since_us);
+        bool counts = since_us && since_us < now_us && !atomic_load(&inst->committer.reindexing);
+        if (counts && now_us - since_us > longest) longest = now_us - since_us;
+    }
+    return longest;
+}
+
+void hm_engine_settings_set(struct hm_engine *engine, const struct hm_settings *settings) {
+    engine->settings = *settings;
 }
 
 const struct hm_settings *hm_engine_settings(const struct hm_engine *engine) {

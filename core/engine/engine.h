@@ -28,6 +28,11 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
     uint64_t map_bytes, map_max;
+    // operations
+    unsigned log_level;      // enum hm_level
+    bool log_plugin_texts;   // what plugins say goes into the log, not only that they do
+    char metrics_token[129]; // /metrics asks for it; empty: this machine only
+    unsigned drain_seconds;  // given to calls under way when the server is asked to end
 };
 
 struct hm_engine;
@@ -43,6 +48,12 @@ bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **
 void hm_engine_drain(struct hm_engine *engine, void (*drained)(void *arg), void *arg);
 void hm_engine_close(struct hm_engine *engine);
 const struct hm_settings *hm_engine_settings(const struct hm_engine *engine);
+// Puts these in force (copied). What was taken at start (folders, maps, the feed's queue) stays as it was:
+// the caller leaves those members as hm_engine_settings has them.
+void hm_engine_settings_set(struct hm_engine *engine, const struct hm_settings *settings);
+// How long the longest commit of this moment has been running; a change of types, which may build an index
+// anew, does not count. Long: the disk does not answer.
+uint64_t hm_engine_commit_us(const struct hm_engine *engine);
 bool hm_engine_ready(
     const struct hm_engine *engine); // every institution's store open, sound, and a worker ready
 // Every institution that could be opened has a worker: nothing is gained by waiting longer.

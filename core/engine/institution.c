@@ -360,6 +360,7 @@ void hm_inst_tick(struct institution *inst, uint64_t now_us) {
         hm_proc_tick(proc, now_us);
     }
     hm_job_tick(inst, now_us);
+    hm_readers_look(inst, now_us);
     struct census c = census_of(inst, now_us);
     bool pressed = inst->pressed_us && now_us - inst->pressed_us > PRESSED_US;
     bool more = (pressed || (c.blocked && !c.idle)) && c.ready && !c.coming;

@@ -8,10 +8,13 @@
 #pragma once
 #include "base/id.h"
 #include "base/json.h"
+#include "base/metric.h"
 #include "engine/engine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
+#include <time.h>
 #include <uthash.h>
 
 #define CLUSTER "cluster"
@@ -47,15 +50,33 @@ struct posted { // work for the loop, from any thread
     void (*run)(struct posted *posted);
 };
 
+// Why a worker process ended.
+enum hm_end {
+    HM_END_STOPPED,      // asked to: a deploy, idle, or the server ends
+    HM_END_DEADLINE,     // a call ran past the hard deadline
+    HM_END_BAD_FRAME,    // it said what no worker says
+    HM_END_START,        // it was not ready in time
+    HM_END_CANCELLED,    // its job was cancelled
+    HM_END_SERVER_STOPS, // its job was cut off by the end of the server
+    HM_END_KILLED,       // SIGKILL from outside: out of memory, or somebody's hand
+    HM_END_CRASHED,      // any other signal
+    HM_END_EXITED,       // of its own accord
+    HM_ENDS
+};
+
 enum outcome { OUTCOME_OK, OUTCOME_REFUSED, OUTCOME_CONFLICT, OUTCOME_BUSY, OUTCOME_FAILED, OUTCOMES };
 
 struct counters {
     uint64_t calls[OUTCOMES], core_calls;
-    uint64_t commits, commit_calls, commit_us, commit_failures, reruns, duplicates;
+    uint64_t commits, commit_calls, commit_failures, reruns, duplicates;
     uint64_t conflicts, given_up, exclusive_turns, idem_replays, idem_refused, expired;
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
-    uint64_t workers_started, workers_killed, workers_refused, bad_frames, jobs;
+    uint64_t workers_started, workers_ended[HM_ENDS], workers_refused, bad_frames, jobs;
     uint64_t reactions_dropped;
+    uint64_t refused_queue, refused_rate, refused_size; // by a limit
+    struct hm_times call_time;                          // from its coming to its answer; calls of clients
+    struct hm_times commit_time;                        // one transaction with its fsync
+    struct hm_times commit_wait;                        // from a write's submission to its being durable
 };
 
 struct hm_engine {
@@ -83,6 +104,7 @@ struct hm_engine {
     void (*drained)(void *arg);
     void *drained_arg;
     struct counters counters;
+    time_t started; // wall clock of the machine
     struct watch *watch;
     struct errand *errands; // under way, each on a thread of its own
     unsigned exports;       // of them
@@ -115,6 +137,8 @@ struct committer {
     struct commit_item *staged, **staged_tail; // loop: given to the thread once per turn of the loop
     size_t unfinished;                         // loop: items not done yet
     size_t staged_count;                       // loop: of them, not given to the thread yet
+    _Atomic uint64_t busy_since_us;            // the batch at hand; 0: none
+    atomic_bool reindexing;                    // the batch at hand changes types, which may take long
 };
 
 struct expiry { // where the clearing of expired records is (expire.c)
@@ -167,6 +191,7 @@ struct institution {
     struct job *jobs;
     struct hm_buf watched; // candidates of the watched folder that were accepted (JSON array)
     bool watch_due;        // the folder has changed
+    uint64_t reader_txn, reader_since_us, reader_looked_us; // the oldest snapshot that somebody still reads
     struct reaction *reactions;
     size_t reaction_count;
     struct call *reacting;
@@ -270,6 +295,7 @@ struct call {
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
+    uint64_t began_us;
 };
 
 struct call *hm_call_new(struct hm_engine *engine, struct institution *inst, struct hm_caller *caller,
@@ -368,6 +394,7 @@ struct commit_item {
     struct call *call;                      // held by the item
     void *arg;
     struct hm_str result; // JSON for the answer
+    uint64_t submitted_us;
     unsigned depth;
     struct hm_intent *intents;
     size_t intent_count, intent_cap;
@@ -418,6 +445,8 @@ struct proc {
     struct hm_buf in, out;
     size_t out_at;
     bool out_blocked, reaped;
+    bool end_known; // `end` says why it ends: the server wanted it
+    enum hm_end end;
     unsigned holds;      // commit items that name it: not freed before they are done
     struct call *flight; // in the order they were sent
     unsigned flight_count;
@@ -435,9 +464,10 @@ void hm_proc_call(struct proc *proc, struct call *call);
 void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str payload);
 void hm_proc_flush(struct proc *proc);
 void hm_proc_stop(struct proc *proc);                     // lets it end by itself
-void hm_proc_kill(struct proc *proc, const char *reason); // SIGKILL, its calls go on
-void hm_proc_tick(struct proc *proc, uint64_t now_us);    // may free it
-void hm_proc_end(struct proc *proc);                      // closing: kills, waits, frees
+void hm_proc_kill(struct proc *proc, enum hm_end reason); // SIGKILL, its calls go on
+extern const char *const hm_end_names[HM_ENDS];
+void hm_proc_tick(struct proc *proc, uint64_t now_us); // may free it
+void hm_proc_end(struct proc *proc);                   // closing: kills, waits, frees
 // What institutions do with workers that changed.
 void hm_inst_loaded(struct proc *proc, struct catalogue *cat); // READY came; takes the reference
 void hm_inst_refused(struct proc *proc, struct hm_str errors);
@@ -567,6 +597,7 @@ void hm_job_lost(struct job *job); // its worker is gone
 void hm_job_recover(struct institution *inst);
 void hm_job_drain(struct institution *inst); // ends what runs, so that the server may stop
 void hm_job_close(struct institution *inst);
+void hm_job_count(const struct institution *inst, unsigned *queued, unsigned *running);
 struct proc *hm_job_proc(const struct job *job); // its worker when it can take a call, or NULL
 
 void hm_react_changes(struct institution *inst, const struct commit_item *items,
@@ -598,6 +629,8 @@ void hm_errands_wait(struct hm_engine *engine); // closing: their threads end; `
 void hm_person_erase(struct call *call);
 void hm_person_erase_resume(
     struct institution *inst); // what was not finished, or is to be done after a restore
+
+void hm_readers_look(struct institution *inst, uint64_t now_us); // for hamroh_oldest_reader_seconds
 // Checks roles (JSON array of texts); empty is fine. The error says which is unknown.
 bool hm_roles_valid(struct hm_json roles, struct hm_error *err);
 

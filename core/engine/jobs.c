@@ -405,7 +405,16 @@ void hm_job_drain(struct institution *inst) {
         if (job->state == JOB_QUEUED && !job->ended) fail_because(job, HM_UNAVAILABLE, "server restarted");
     }
     DL_FOREACH_SAFE(inst->procs, proc, next_proc) {
-        if (proc->role == PROC_JOB && proc->job) hm_proc_kill(proc, "server stops");
+        if (proc->role == PROC_JOB && proc->job) hm_proc_kill(proc, HM_END_SERVER_STOPS);
+    }
+}
+
+void hm_job_count(const struct institution *inst, unsigned *queued, unsigned *running) {
+    struct job *job;
+    *queued = *running = 0;
+    DL_FOREACH(inst->jobs, job) {
+        *queued += job->state == JOB_QUEUED;
+        *running += job->state == JOB_RUNNING;
     }
 }
 
@@ -486,7 +495,7 @@ static void job_cancel(struct call *call) {
     if (found->state == JOB_QUEUED)
         fail_because(found, HM_CONFLICT, "cancelled");
     else
-        hm_proc_kill(found->proc, "cancelled"); // its call is lost, which ends the job
+        hm_proc_kill(found->proc, HM_END_CANCELLED); // its call is lost, which ends the job
     hm_idem_finish(call, HM_LIT("{}"));
 }
 

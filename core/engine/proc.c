@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -154,24 +155,33 @@ static void lost(struct proc *proc, bool deadline) {
     hm_inst_touch(inst);
 }
 
-void hm_proc_kill(struct proc *proc, const char *reason) {
+const char *const hm_end_names[HM_ENDS] = {"stopped",      "deadline", "bad_frame", "start", "cancelled",
+                                           "server_stops", "killed",   "crashed",   "exited"};
+
+static void end_wanted(struct proc *proc, enum hm_end reason) {
+    if (!proc->end_known) proc->end = reason;
+    proc->end_known = true;
+}
+
+void hm_proc_kill(struct proc *proc, enum hm_end reason) {
     if (proc->state == PROC_DEAD) return;
-    proc->institution->engine->counters.workers_killed++;
+    end_wanted(proc, reason);
     hm_log(HM_WARN, "worker.killed", "\"institution\":\"%s\",\"pid\":%d,\"reason\":\"%s\"",
-           proc->institution->id, (int)proc->pid, reason);
-    lost(proc, strcmp(reason, "deadline") == 0);
+           proc->institution->id, (int)proc->pid, hm_end_names[reason]);
+    lost(proc, reason == HM_END_DEADLINE);
 }
 
 static void bad_frame(struct proc *proc, unsigned kind) {
     proc->institution->engine->counters.bad_frames++;
     hm_log(HM_ERROR, "worker.bad_frame", "\"institution\":\"%s\",\"pid\":%d,\"kind\":%u",
            proc->institution->id, (int)proc->pid, kind);
-    hm_proc_kill(proc, "bad frame");
+    hm_proc_kill(proc, HM_END_BAD_FRAME);
 }
 
 void hm_proc_stop(struct proc *proc) {
     if (proc->state == PROC_DEAD || proc->state == PROC_STOPPING) return;
     assert(!proc->flight);
+    end_wanted(proc, HM_END_STOPPED);
     proc->state = PROC_STOPPING;
     proc->stop_since_us = hm_mono_us();
     shutdown(proc->fd, SHUT_WR); // it reads the end of its input and leaves
@@ -185,7 +195,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
     (void)events;
     if (!proc->flight) return;
     if (ran_us >= limit_us) {
-        hm_proc_kill(proc, "deadline");
+        hm_proc_kill(proc, HM_END_DEADLINE);
         return;
     }
     ev_timer_set(timer, (double)(limit_us - ran_us) / 1e6 + 0.001, 0.);
@@ -233,13 +243,18 @@ static bool take_log(struct proc *proc, uint32_t id, struct hm_str payload) {
     if (r.bad || r.at != r.end || ++proc->logs > LOGS_MAX) return false;
     plugin.len = plugin.len < 200 ? plugin.len : 200;
     version.len = version.len < 100 ? version.len : 100;
-    text.len = text.len < 4096 ? text.len : 4096;
+    text.len = text.len < 2048 ? text.len : 2048;
     if (has_opened(proc, id)) text = HM_LIT("(not shown: the call has opened a sealed field)");
     struct hm_buf line = {0};
     hm_buf_char(&line, '{');
     hm_json_member_str(&line, "plugin", plugin);
     hm_json_member_str(&line, "version", version);
-    hm_json_member_str(&line, "text", text);
+    // Whoever writes a plugin may have put a name into its texts: they are for authors at their desk.
+    const struct hm_settings *s = &proc->institution->engine->settings;
+    if (s->log_plugin_texts || s->watch_dir[0])
+        hm_json_member_str(&line, "text", text);
+    else
+        hm_json_member_int(&line, "text_bytes", (int64_t)text.len);
     hm_log(level > HM_ERROR ? HM_ERROR : (enum hm_level)level, "plugin.log", "\"institution\":\"%s\",%s",
            proc->institution->id, line.data + 1);
     hm_buf_free(&line);
@@ -357,9 +372,13 @@ static void reap(struct proc *proc, bool wait) {
     ev_io_stop(loop_of(proc), &proc->exited);
     while (proc->state != PROC_DEAD && proc->fd >= 0 && read_some(proc)) {
     }
-    bool asked = proc->state == PROC_STOPPING || proc->state == PROC_DEAD;
-    hm_log(asked ? HM_DEBUG : HM_WARN, "worker.ended", "\"institution\":\"%s\",\"pid\":%d,\"status\":%d",
-           proc->institution->id, (int)proc->pid, status);
+    bool asked = proc->end_known;
+    if (!asked)
+        proc->end = status == 128 + SIGKILL ? HM_END_KILLED : status > 128 ? HM_END_CRASHED : HM_END_EXITED;
+    proc->institution->engine->counters.workers_ended[proc->end]++;
+    hm_log(asked ? HM_DEBUG : HM_WARN, "worker.ended",
+           "\"institution\":\"%s\",\"pid\":%d,\"reason\":\"%s\",\"status\":%d", proc->institution->id,
+           (int)proc->pid, hm_end_names[proc->end], status);
     lost(proc, false);
     hm_store_clear_readers(proc->institution->store);
 }
@@ -432,13 +451,14 @@ static void proc_free(struct proc *proc) {
 
 void hm_proc_tick(struct proc *proc, uint64_t now_us) {
     if (proc->state == PROC_STARTING && now_us - proc->started_us > START_MS * 1000ull)
-        hm_proc_kill(proc, "start");
+        hm_proc_kill(proc, HM_END_START);
     if (proc->state == PROC_STOPPING && now_us - proc->stop_since_us > STOP_MS * 1000ull) lost(proc, false);
     if (proc->state == PROC_DEAD && !proc->reaped) reap(proc, false);
     if (proc->state == PROC_DEAD && proc->reaped && !proc->holds) proc_free(proc);
 }
 
 void hm_proc_end(struct proc *proc) {
+    end_wanted(proc, HM_END_STOPPED);
     lost(proc, false);
     reap(proc, true);
     proc_free(proc);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "net/inside.h"
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #define CHUNK (64u << 10) // bytes of a body sent in one writable callback
@@ -25,7 +26,13 @@ struct http {
     struct hm_buf out;        // head and body of the response
     size_t sent;
     bool bad_token, called, answered;
+    bool counted; // in net->answering
 };
+
+static void answering(struct http *http) {
+    if (!http->counted) http->net->answering++;
+    http->counted = true;
+}
 
 // ---- responses ----------------------------------------------------------------------------------
 
@@ -85,6 +92,7 @@ static int respond(struct http *http, unsigned status, const char *type, struct 
                    const char *more) {
     assert(!http->answered);
     http->answered = true;
+    answering(http);
     bool head_only = lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
     hm_buf_reserve(&http->out, body.len + 1024);
     put_head(&http->out, http->wsi, status, type, body.len, more);
@@ -170,8 +178,10 @@ static int start_post(struct http *http) {
         return hm_http_refuse(http->wsi, 403, "pages of another origin may not call\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
         return hm_http_refuse(http->wsi, 411, "Content-Length is needed\n");
-    if (strtoull(length, NULL, 10) > http->net->settings->message_bytes)
+    if (strtoull(length, NULL, 10) > http->net->settings->message_bytes) {
+        http->net->counts.too_large++;
         return hm_http_refuse(http->wsi, 413, "the request is too large\n");
+    }
     char address[64] = "";
     lws_get_peer_simple(http->wsi, address, sizeof address);
     http->caller = hm_caller_new();
@@ -191,6 +201,7 @@ static int on_body(struct http *http, const void *in, size_t len) {
 static int on_body_complete(struct http *http) {
     if (!http->caller || http->called) return -1; // something came behind the body
     http->called = true;
+    answering(http);
     http->net->counts.messages_in++;
     if (http->bad_token) {
         respond_rpc_error(http, 401, HM_UNAUTHENTICATED, NO_STORE "WWW-Authenticate: Bearer\r\n");
@@ -217,10 +228,26 @@ static int get_readyz(struct http *http) {
     return result;
 }
 
-static int get_metrics(struct http *http) {
+static bool bears_metrics_token(struct http *http) {
+    char header[sizeof http->net->settings->metrics_token + 16] = "";
+    const char *token = http->net->settings->metrics_token;
+    size_t len = strlen(token);
+    if (lws_hdr_copy(http->wsi, header, sizeof header, WSI_TOKEN_HTTP_AUTHORIZATION) <= 7) return false;
+    return strncasecmp(header, "Bearer ", 7) == 0 && strlen(header + 7) == len &&
+           sodium_memcmp(header + 7, token, len) == 0;
+}
+
+// With a token, everybody needs it. Without one, only who is on this machine and did not come through a proxy
+// that is.
+static bool may_read_metrics(struct http *http) {
     char address[64] = "";
+    if (http->net->settings->metrics_token[0]) return bears_metrics_token(http);
     lws_get_peer_simple(http->wsi, address, sizeof address);
-    if (!hm_address_is_loopback(address)) return respond_text(http, 404, "not found\n");
+    return hm_address_is_loopback(address) && !lws_hdr_total_length(http->wsi, WSI_TOKEN_X_FORWARDED_FOR);
+}
+
+static int get_metrics(struct http *http) {
+    if (!may_read_metrics(http)) return respond_text(http, 404, "not found\n");
     struct hm_buf text = {0};
     hm_metrics(http->net, &text);
     respond(http, 200, "text/plain; version=0.0.4; charset=utf-8", hm_buf_view(&text), NO_STORE);
@@ -305,6 +332,7 @@ static int on_request(struct http *http, struct hm_str path) {
 static void http_free(struct http *http) {
     if (!http) return;
     lws_set_opaque_user_data(http->wsi, NULL);
+    if (http->counted) http->net->answering--;
     hm_rpc_peer_close(http->peer);
     if (http->caller) hm_caller_unref(http->caller);
     hm_buf_free(&http->in);

@@ -13,7 +13,7 @@ struct hm_files;
 struct hm_control;
 
 struct hm_net_counts {
-    uint64_t opened, refused, messages_in, messages_out, bytes_out, http, slow_closed;
+    uint64_t opened, refused, messages_in, messages_out, bytes_out, http, slow_closed, too_large;
 };
 
 struct hm_net {
@@ -21,6 +21,12 @@ struct hm_net {
     struct ev_loop *loop;
     const struct hm_settings *settings; // the engine's
     bool closing;
+    // drain.c
+    bool draining;      // no new connection, no new request; what is under way is answered
+    unsigned answering; // HTTP requests that are being answered
+    struct hm_drain *drain;
+    // listen.c
+    struct hm_listen *listening; // on sockets that were handed over; NULL: libwebsockets listens
     // ws.c
     struct lws_context *lws;
     struct lws_vhost *vhost;
@@ -91,7 +97,11 @@ void hm_people_each(struct hm_people *people, const char *institution, struct hm
 // ---- ws.c ---------------------------------------------------------------------------------------
 bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
-void hm_ws_dirty(struct hm_conn *conn); // something was queued
+void hm_ws_dirty(struct hm_conn *conn);       // something was queued
+void hm_ws_adopt(struct hm_net *net, int fd); // takes a connection that was accepted elsewhere, or closes it
+// Says goodbye to those to whom everything has been sent (patient: and from whom everything has been read);
+// how many connections are left.
+unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient);
 // Loopback and Host are what they seem to be only for the direct peer.
 bool hm_ws_same_origin(struct lws *wsi); // no Origin header, or one of the host that was asked
 
@@ -112,6 +122,14 @@ struct hm_files *hm_files_new(const char *dir);
 void hm_files_free(struct hm_files *files);
 // path as in the request, beginning with '/'. False: no such file (or not one that may be given out).
 bool hm_files_get(struct hm_files *files, struct hm_str path, bool gzip_accepted, struct hm_file *out);
+
+// ---- listen.c, drain.c --------------------------------------------------------------------------
+struct hm_listen *hm_listen_new(struct hm_net *net,
+                                const struct hm_sockets *sockets); // takes the descriptors
+unsigned hm_listen_port(const struct hm_listen *listening);
+void hm_listen_stop(struct hm_listen *listening); // who comes now waits for the next server
+void hm_listen_free(struct hm_listen *listening);
+void hm_drain_free(struct hm_drain *drain);
 
 // ---- control.c, metrics.c -----------------------------------------------------------------------
 struct hm_control *hm_control_new(struct hm_net *net, const char *data_dir, struct hm_error *err);

@@ -1,33 +1,64 @@
 // What /metrics tells (Prometheus text format): the net's own counters and the engine's. Loop thread only. No
 // personal data, no names of persons.
+#include "base/metric.h"
 #include "net/inside.h"
 
 struct row {
-    const char *name, *kind, *help;
+    const char *name;
+    enum hm_metric_type type;
+    const char *help;
     uint64_t value;
 };
+
+struct waiting { // to be sent, over all WebSocket connections
+    uint64_t frames, bytes, bytes_most, partial;
+};
+
+static struct waiting waiting_of(const struct hm_net *net) {
+    struct waiting w = {.partial = net->partial_bytes};
+    for (const struct hm_conn *conn = net->conns; conn; conn = conn->next) {
+        w.frames += conn->out.count;
+        w.bytes += conn->out.bytes;
+        if (conn->out.bytes > w.bytes_most) w.bytes_most = conn->out.bytes;
+    }
+    return w;
+}
 
 void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
     const struct hm_net_counts *n = &net->counts;
     const struct hm_feed_counts *f = hm_feed_counts(net->feed);
+    struct waiting w = waiting_of(net);
     const struct row rows[] = {
-        {"hamroh_connections", "gauge", "WebSocket connections open", net->conn_count},
-        {"hamroh_connections_opened_total", "counter", "WebSocket connections accepted", n->opened},
-        {"hamroh_connections_refused_total", "counter", "Connections refused (origin, limit)", n->refused},
-        {"hamroh_connections_slow_total", "counter", "Connections given up since they did not read",
+        {"hamroh_sockets", HM_GAUGE, "Sockets of clients of every kind, the listening ones too",
+         net->sockets},
+        {"hamroh_connections", HM_GAUGE, "WebSocket connections open", net->conn_count},
+        {"hamroh_connections_max", HM_GAUGE, "WebSocket connections that may be open",
+         net->settings->connections_max},
+        {"hamroh_connections_opened_total", HM_COUNTER, "WebSocket connections accepted", n->opened},
+        {"hamroh_connections_refused_total", HM_COUNTER, "Connections refused (origin, limit)", n->refused},
+        {"hamroh_connections_slow_total", HM_COUNTER, "Connections given up since they did not read",
          n->slow_closed},
-        {"hamroh_http_requests_total", "counter", "HTTP requests", n->http},
-        {"hamroh_messages_in_total", "counter", "JSON-RPC messages received", n->messages_in},
-        {"hamroh_messages_out_total", "counter", "Messages queued to WebSocket clients", n->messages_out},
-        {"hamroh_bytes_out_total", "counter", "Bytes sent", n->bytes_out},
-        {"hamroh_feed_subscriptions", "gauge", "Open feeds", f->subscriptions},
-        {"hamroh_feed_changes_total", "counter", "Changes looked at for the feed", f->changes},
-        {"hamroh_feed_delivered_total", "counter", "Events queued to feeds", f->delivered},
-        {"hamroh_feed_replayed_total", "counter", "Log entries read for feeds that resume", f->replayed},
-        {"hamroh_feed_resyncs_total", "counter", "Feeds closed since the client was too slow", f->resyncs},
+        {"hamroh_http_requests_total", HM_COUNTER, "HTTP requests", n->http},
+        {"hamroh_http_answering", HM_GAUGE, "HTTP requests whose answer is not sent yet", net->answering},
+        {"hamroh_messages_in_total", HM_COUNTER, "JSON-RPC messages received", n->messages_in},
+        {"hamroh_messages_out_total", HM_COUNTER, "Messages queued to WebSocket clients", n->messages_out},
+        {"hamroh_messages_too_large_total", HM_COUNTER, "Messages and bodies refused for their size",
+         n->too_large},
+        {"hamroh_sent_bytes_total", HM_COUNTER, "Bytes sent", n->bytes_out},
+        {"hamroh_out_queue_frames", HM_GAUGE, "Frames that wait for WebSocket clients, all together",
+         w.frames},
+        {"hamroh_out_queue_bytes", HM_GAUGE, "The same in bytes", w.bytes},
+        {"hamroh_out_queue_most_bytes", HM_GAUGE, "Bytes that wait for the slowest client", w.bytes_most},
+        {"hamroh_incomplete_messages_bytes", HM_GAUGE, "Parts of messages that are not complete", w.partial},
+        {"hamroh_feed_subscriptions", HM_GAUGE, "Open feeds", f->subscriptions},
+        {"hamroh_feed_changes_total", HM_COUNTER, "Changes looked at for the feed", f->changes},
+        {"hamroh_feed_delivered_total", HM_COUNTER, "Events queued to feeds", f->delivered},
+        {"hamroh_feed_replayed_total", HM_COUNTER, "Log entries read for feeds that resume", f->replayed},
+        {"hamroh_feed_resyncs_total", HM_COUNTER, "Feeds closed since the client was too slow", f->resyncs},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        hm_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
-                      rows[i].kind, rows[i].name, (unsigned long long)rows[i].value);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        hm_metric_head(out, rows[i].name, rows[i].type, rows[i].help);
+        hm_metric_count(out, rows[i].name, NULL, NULL, rows[i].value);
+    }
     hm_engine_metrics(net->engine, out);
 }

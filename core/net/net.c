@@ -67,7 +67,7 @@ static void on_ended(void *arg, struct hm_session *session, const char *reason) 
 // ---- opening and closing ------------------------------------------------------------------------
 
 bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *data_dir, bool control_only,
-                 struct hm_net **out, struct hm_error *err) {
+                 const struct hm_sockets *sockets, struct hm_net **out, struct hm_error *err) {
     struct hm_net *net = hm_alloc(sizeof *net);
     bool ok = false;
     net->engine = engine;
@@ -81,6 +81,7 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
     net->control = hm_control_new(net, data_dir, err);
     if (!net->control) goto out;
+    if (!control_only && sockets && sockets->count) net->listening = hm_listen_new(net, sockets);
     if (!control_only && !hm_ws_open(net, err)) goto out;
     ok = true;
 out:
@@ -92,6 +93,11 @@ out:
     return ok;
 }
 
+bool hm_net_reload(struct hm_net *net, struct hm_error *err) {
+    (void)net, (void)err; // no certificates here yet
+    return true;
+}
+
 unsigned hm_net_port(const struct hm_net *net) {
     return net->port;
 }
@@ -100,6 +106,8 @@ void hm_net_close(struct hm_net *net) {
     if (!net) return;
     net->closing = true;
     hm_engine_listen(net->engine, &(struct hm_listener){0});
+    hm_drain_free(net->drain);
+    hm_listen_free(net->listening);
     hm_control_free(net->control);
     hm_ws_close(net);
     hm_feed_free(net->feed);

@@ -4,8 +4,19 @@
 #include "engine/engine.h"
 
 struct hm_net;
-// Listens on settings.listen (skipped when control_only) and on DATA/control.sock (mode 0600).
+#define HM_SOCKETS_MAX 8
+struct hm_sockets { // listening sockets that the service manager handed over (socket activation)
+    int fd[HM_SOCKETS_MAX];
+    unsigned count;
+};
+// Listens on settings.listen, or on `sockets` when there are any (theirs from then on); skipped when
+// control_only. And on DATA/control.sock (mode 0600).
 bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *data_dir, bool control_only,
-                 struct hm_net **out, struct hm_error *err);
+                 const struct hm_sockets *sockets, struct hm_net **out, struct hm_error *err);
+// Accepts nobody and lets what was asked be answered and sent; then says goodbye (1001) to every WebSocket
+// and calls drained, once. There is no limit of time here.
+void hm_net_drain(struct hm_net *net, void (*drained)(void *arg), void *arg);
+// Reads again what is read from files while serving (certificates). False: the old ones stay in force.
+bool hm_net_reload(struct hm_net *net, struct hm_error *err);
 unsigned hm_net_port(const struct hm_net *net); // the port really listened on (settings may say 0)
 void hm_net_close(struct hm_net *net);          // closes connections with 1001

@@ -20,7 +20,9 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
@@ -161,8 +163,10 @@ static int on_receive(struct hm_conn *conn, void *in, size_t len) {
     if (conn->closing) return 0;
     if (lws_frame_is_binary(conn->wsi))
         return close_with(conn, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "text frames only");
-    if (conn->in.len + len + more > net->settings->message_bytes)
+    if (conn->in.len + len + more > net->settings->message_bytes) {
+        net->counts.too_large++;
         return close_with(conn, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
+    }
     if (net->partial_bytes + len > PARTIAL_ALL) return close_with(conn, 1013, "try again later");
     bool final = lws_is_final_fragment(conn->wsi);
     if (final && !conn->in.len) return on_message(conn, (struct hm_str){in, len});
@@ -219,7 +223,7 @@ static int on_upgrade(struct hm_net *net, struct lws *wsi) {
         net->counts.refused++;
         return hm_http_refuse(wsi, 403, "pages of another origin may not connect\n");
     }
-    if (net->closing || net->conn_count >= net->settings->connections_max) {
+    if (net->closing || net->draining || net->conn_count >= net->settings->connections_max) {
         net->counts.refused++;
         return hm_http_refuse(wsi, 503, "too many connections; try again later\n");
     }
@@ -278,6 +282,21 @@ static bool few_left(intptr_t fd) {
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + FILES_SPARE >= limit.rlim_cur;
 }
 
+// Whether a connection that was just accepted may stay.
+static bool admit(struct hm_net *net, int fd) {
+    if (!net->draining && net->sockets < net->settings->connections_max + SOCKETS_SPARE && !few_left(fd))
+        return true;
+    net->counts.refused++;
+    return false;
+}
+
+void hm_ws_adopt(struct hm_net *net, int fd) {
+    if (net->vhost && admit(net, fd))
+        lws_adopt_socket_vhost(net->vhost, fd); // closes it when it cannot
+    else
+        close(fd);
+}
+
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     struct hm_net *net = lws_context_user(lws_get_context(wsi));
     struct hm_conn *conn;
@@ -287,10 +306,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
         net->sockets++;
         return 0;
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        if (net->sockets < net->settings->connections_max + SOCKETS_SPARE && !few_left((intptr_t)in))
-            return 0;
-        net->counts.refused++;
-        return 1;
+        return admit(net, (int)(intptr_t)in) ? 0 : 1;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return on_upgrade(net, wsi);
     case LWS_CALLBACK_ESTABLISHED:
@@ -341,7 +357,7 @@ static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int events) {
 // ---- opening ------------------------------------------------------------------------------------
 
 // What it says is mostly about requests that make no sense, which anybody can send: so only some of it is
-// kept.
+// kept, and of a line only the name of the function it begins with, since the rest may quote the request.
 static void on_lws_log(int level, const char *line) {
     static uint64_t second;
     static unsigned count;
@@ -349,10 +365,10 @@ static void on_lws_log(int level, const char *line) {
     count = now == second ? count + 1 : 0;
     second = now;
     if (count >= 5) return;
-    struct hm_buf text = {0};
-    hm_json_put_str(&text, (struct hm_str){line, strcspn(line, "\n")});
-    hm_log(level == LLL_ERR ? HM_WARN : HM_INFO, "lws", "\"text\":%s", text.data);
-    hm_buf_free(&text);
+    size_t len = strspn(line, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"),
+           cut = len < 60 ? len : 60;
+    hm_log(level == LLL_ERR ? HM_WARN : HM_INFO, "lws", "\"in\":\"%.*s\"", line[len] == ':' ? (int)cut : 0,
+           line);
 }
 
 // "127.0.0.1:8080", "[::1]:8080", ":8080"
@@ -391,7 +407,7 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     lws_set_log_level(LLL_ERR, on_lws_log);
     void *loops[1] = {net->loop};
     struct lws_context_creation_info info = {
-        .port = port,
+        .port = net->listening ? CONTEXT_PORT_NO_LISTEN_SERVER : port,
         .iface = host[0] ? host : NULL,
         .protocols = protocols,
         .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
@@ -420,7 +436,8 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
             "with --listen",
             net->settings->listen);
     }
-    net->port = (unsigned)lws_get_vhost_listen_port(net->vhost);
+    net->port =
+        net->listening ? hm_listen_port(net->listening) : (unsigned)lws_get_vhost_listen_port(net->vhost);
     ev_prepare_init(&net->flush, on_flush);
     ev_set_priority(&net->flush, EV_MINPRI); // after whatever else queues answers just before the loop waits
     net->flush.data = net;
@@ -430,6 +447,24 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     ev_timer_start(net->loop, &net->sweep);
     on_tick(&net->tick);
     return true;
+}
+
+// Whether the client has sent something that was not read yet.
+static bool unread(struct hm_conn *conn) {
+    int bytes = 0;
+    return ioctl(lws_get_socket_fd(conn->wsi), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient) {
+    struct hm_conn *next;
+    flush_all(net);
+    for (struct hm_conn *conn = net->conns; conn; conn = next) {
+        next = conn->next;
+        if (conn->closing || conn->out.count || lws_partial_buffered(conn->wsi)) continue;
+        if (patient && unread(conn)) continue;
+        if (close_with(conn, LWS_CLOSE_STATUS_GOINGAWAY, "the server is stopping") < 0) give_up(conn);
+    }
+    return net->conn_count;
 }
 
 void hm_ws_close(struct hm_net *net) {

@@ -51,6 +51,11 @@ struct hm_store_stats {
     unsigned readers;
 };
 bool hm_store_stats(struct hm_store *store, struct hm_store_stats *out, struct hm_error *err);
+struct hm_store_readers {
+    uint64_t last_txn, oldest_txn; // equal when nobody reads an older snapshot than the newest
+    unsigned reading;              // snapshots held at this moment
+};
+bool hm_store_readers(struct hm_store *store, struct hm_store_readers *out);
 
 // ---- records
 // ----------------------------------------------------------------------------------------------------
