@@ -39,7 +39,7 @@ static void feed_deliver(void *owner, struct hm_out *frame) {
 }
 
 static void feed_drop(void *owner) {
-    hm_queue_drop_events(&((struct hm_conn *)owner)->out);
+    hm_queue_drop_feed(&((struct hm_conn *)owner)->out);
 }
 
 static void feed_closed(void *owner) {
@@ -56,7 +56,7 @@ static void answer_error(hm_answer_fn answer, void *arg, const struct hm_error *
 static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
     struct hm_error err = {0};
     struct hm_json value = {0};
-    struct hm_buf result = {0};
+    struct hm_buf result = {0}, errors = {0}, data = {0};
     struct hm_sub *sub = NULL;
     hm_people_sync(conn);
     if (!conn->session || conn->session->ended) {
@@ -67,13 +67,18 @@ static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn a
     }
     hm_sub_close(conn->sub); // opening again begins again
     if (params.len) hm_json_parse(params, &value, NULL);
-    if (!hm_feed_open(conn->net->feed, conn->session, conn, value, &result, &sub, &err)) {
-        answer_error(answer, arg, &err);
+    if (!hm_feed_open(conn->net->feed, conn->session, conn, value, &result, &sub, &errors, &err)) {
+        if (errors.len) hm_buf_printf(&data, "{\"errors\":[%s]}", errors.data);
+        answer(arg, &(struct hm_answer){.code = err.code,
+                                        .message = errors.len ? HM_LIT("") : hm_str_of(err.message),
+                                        .data = hm_buf_view(&data)});
     } else {
         conn->sub = sub; // started by reply(), behind its answer
         answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
     }
     hm_buf_free(&result);
+    hm_buf_free(&errors);
+    hm_buf_free(&data);
 }
 
 static void feed_close(struct hm_conn *conn, hm_answer_fn answer, void *arg) {
@@ -99,7 +104,7 @@ static void reply(void *owner, struct hm_str text) {
     struct hm_conn *conn = owner;
     hm_people_sync(conn); // the call may have signed somebody in or out
     if (text.len) {
-        struct hm_out *out = hm_out_new(text, 0);
+        struct hm_out *out = hm_out_new(text);
         hm_conn_send(conn, out);
         hm_out_unref(out);
     }

@@ -27,7 +27,7 @@ static void send_to(struct hm_conn *conn, void *arg) {
 static struct hm_out *notice_new(const char *method, struct hm_str params) {
     struct hm_buf text = {0};
     hm_rpc_put_notice(&text, method, params);
-    struct hm_out *out = hm_out_new(hm_buf_view(&text), 0);
+    struct hm_out *out = hm_out_new(hm_buf_view(&text));
     hm_buf_free(&text);
     return out;
 }
@@ -76,7 +76,10 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     net->people = hm_people_new();
     struct hm_feed_ops ops = hm_conn_feed_ops;
     ops.arg = net;
-    net->feed = hm_feed_new(loop, &ops, net->settings->feed_queue);
+    net->feed = hm_feed_new(loop, &ops,
+                            &(struct hm_feed_limits){.queue_max = net->settings->feed_queue,
+                                                     .bytes_max = (size_t)net->settings->feed_bytes,
+                                                     .replay_max = net->settings->feed_replay});
     net->files = hm_files_new(net->settings->web_dir);
     hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
     net->control = hm_control_new(net, data_dir, err);

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #define QUEUE_MAX 40
+#define BYTES_MAX (1u << 20)
+#define REPLAY_MAX 5000
 
 struct owner { // a client
     struct world *world;
@@ -42,12 +44,12 @@ static uint64_t the_told(void *arg, const char *institution) {
 
 static void deliver(void *arg, struct hm_out *frame) {
     struct owner *owner = arg;
-    if (!frame->seq) owner->resyncs++;
+    if (!frame->feed) owner->resyncs++;
     hm_queue_push(&owner->queue, frame);
 }
 
 static void drop(void *arg) {
-    hm_queue_drop_events(&((struct owner *)arg)->queue);
+    hm_queue_drop_feed(&((struct owner *)arg)->queue);
 }
 static void closed(void *arg) {
     ((struct owner *)arg)->sub = NULL;
@@ -57,7 +59,7 @@ static void closed(void *arg) {
 static void take(struct owner *owner, size_t most) {
     struct hm_out *frame;
     while (most-- && (frame = hm_queue_pop(&owner->queue))) {
-        if (frame->seq) {
+        if (frame->feed) {
             struct hm_json message, params, value;
             char action[20];
             assert_true(hm_json_parse(hm_out_text(frame), &message, NULL));
@@ -94,7 +96,7 @@ static void owner_free(struct owner *owner) {
 }
 
 static bool open_feed(struct owner *owner, const char *format, ...) {
-    struct hm_buf params = {0}, result = {0};
+    struct hm_buf params = {0}, result = {0}, errors = {0};
     struct hm_json value, recovered;
     struct hm_error err = {0};
     char text[300];
@@ -106,8 +108,9 @@ static bool open_feed(struct owner *owner, const char *format, ...) {
     hm_buf_text(&params, text);
     assert_true(hm_json_parse(hm_buf_view(&params), &value, NULL));
     hm_sub_close(owner->sub);
-    bool ok = hm_feed_open(owner->world->feed, owner->session, owner, value, &result, &owner->sub, &err);
-    if (!ok) fail_msg("%s", err.message);
+    bool ok =
+        hm_feed_open(owner->world->feed, owner->session, owner, value, &result, &owner->sub, &errors, &err);
+    if (!ok) fail_msg("%s: %s", err.message, errors.data);
     assert_true(hm_json_parse(hm_buf_view(&result), &value, NULL));
     assert_true(hm_json_get(value, "recovered", &recovered) && hm_json_bool(recovered, &yes));
     hm_sub_start(owner->sub);
@@ -198,7 +201,7 @@ static int set_up(void **state) {
     hm_types_unref(types);
     world->loop = ev_loop_new(0);
     struct hm_feed_ops ops = {the_store, the_told, deliver, drop, closed, world};
-    world->feed = hm_feed_new(world->loop, &ops, QUEUE_MAX);
+    world->feed = hm_feed_new(world->loop, &ops, &(struct hm_feed_limits){QUEUE_MAX, BYTES_MAX, REPLAY_MAX});
     world->told = committed(world);
     *state = world;
     return 0;
@@ -346,6 +349,8 @@ static void a_long_replay_is_done_in_slices_that_wait_for_the_client(void **stat
     }
     tell(world);
     assert_true(open_after(one, start));
+    assert_int_equal(one->queue.count, 0); // the answer goes first
+    turn(world);
     assert_in_range(one->queue.count, 1, QUEUE_MAX / 2);
     for (int i = 0; i < 300 && one->last < start + 694; i++) {
         turn(world);
@@ -370,6 +375,7 @@ static void a_client_that_does_not_read_is_told_to_resume_and_then_gets_the_rest
         commit(world, "note", "a", "institution");
     tell(world);
     take(one, 4);
+    turn(world);
     uint64_t last = one->last;
     for (int i = 0; i < QUEUE_MAX + 20; i++)
         commit(world, "note", "a", "institution");
@@ -452,7 +458,7 @@ static void frames_have_the_header_that_their_length_needs(void **state) {
     static const size_t lengths[] = {0, 1, 125, 126, 65535, 65536, 1u << 20};
     char *text = calloc(1, 1u << 20);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]}, 0);
+        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]});
         const unsigned char *h = (const unsigned char *)out->frame;
         uint64_t len = h[1];
         size_t more = h[1] == 126 ? 2 : h[1] == 127 ? 8 : 0;
