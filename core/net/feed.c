@@ -113,6 +113,11 @@ static void waiting_append(struct hm_sub *sub) {
     feed->waiting_last = sub;
 }
 
+static void moved(struct hm_sub *sub) {
+    sub->moved = ev_iteration(sub->feed->loop);
+    sub->moved_at = ev_now(sub->feed->loop);
+}
+
 bool hm_sub_full(const struct hm_sub *sub) {
     return sub->waiting >= sub->feed->queue_max || sub->waiting_bytes > QUEUE_BYTES;
 }
@@ -121,7 +126,7 @@ void hm_sub_give(struct hm_sub *sub, struct hm_out *frame) {
     struct hm_feed *feed = sub->feed;
     if (!sub->waiting) {
         waiting_append(sub);
-        sub->moved = ev_iteration(feed->loop);
+        moved(sub);
     }
     sub->waiting++;
     sub->waiting_bytes += frame->len;
@@ -135,7 +140,7 @@ void hm_sub_sent(struct hm_sub *sub, const struct hm_out *frame) {
     sub->waiting--;
     sub->waiting_bytes -= frame->len;
     sub->feed->counts.waiting--;
-    sub->moved = ev_iteration(sub->feed->loop);
+    moved(sub);
     if (frame->seq) sub->sent = frame->seq;
     waiting_remove(sub);
     if (sub->waiting) waiting_append(sub);

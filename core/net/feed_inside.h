@@ -55,7 +55,8 @@ struct hm_sub {
     uint64_t from;
     uint64_t sent;                 // last event that left the owner's queue
     size_t waiting, waiting_bytes; // frames in the owner's queue
-    unsigned moved; // turn of the loop in which the client last took something or had nothing waiting
+    unsigned moved;  // turn of the loop in which the client last took something or had nothing waiting
+    double moved_at; // the same by the loop's clock
     enum stand stand;
     struct hm_sub *prev, *next; // in house->ahead or behind
     struct hm_sub *waiting_prev,

@@ -6,17 +6,20 @@
 //  keeps the loop from others nor old pages in the store. Institutions take turns.
 //  - It never overruns a client: who has half a queue waiting is parked where it is, and joins this pass or
 //  the next when it has taken some.
+//  - While what waits for clients takes most of the memory it may take, nothing is read.
 //  - The contents of a record are sent only to who may see it now: what was taken back, deleted or moved out
 //  of sight since is told as deleted.
 #include "base/log.h"
 #include "net/feed_inside.h"
 #include <assert.h>
 
-#define SLICE_ENTRIES 500      // read from the log in one slice
-#define SLICE_EVENTS 2000      // queued in one slice
-#define SLICE_BYTES (4u << 20) // of records read in one slice
-#define SLICE_HOUSES 4         // institutions that have a slice in one turn of the loop
-#define TIGHT_BYTES (64u << 10)
+#define SLICE_ENTRIES 500       // read from the log in one slice
+#define SLICE_EVENTS 2000       // queued in one slice
+#define SLICE_BYTES (4u << 20)  // of records read in one slice
+#define SLICE_HOUSES 4          // institutions that have a slice in one turn of the loop
+#define TIGHT_BYTES (64u << 10) // what may wait for one client when memory is short
+#define SHORT_S 0.01            // then the log is read on when clients have had time to take something
+#define STUCK_S 1.              // who took nothing for so long stands in the others' way
 
 // ---- lists --------------------------------------------------------------------------------------
 
@@ -73,6 +76,10 @@ void hm_replay_forget(struct hm_feed *feed, struct house *house) {
 }
 
 // ---- where a subscription stands ----------------------------------------------------------------
+
+static bool short_of_memory(const struct hm_feed *feed) {
+    return hm_out_feed_bytes() > feed->bytes_max - feed->bytes_max / 4;
+}
 
 // Half of its queue is kept for what is committed meanwhile. When memory is short, slow ones get less.
 static bool may_go(const struct hm_sub *sub) {
@@ -156,7 +163,7 @@ static bool read_one(void *arg, const struct hm_change *change) {
     slice->house->at = change->seq;
     slice->bytes += change->json.len;
     slice->enough = ++slice->entries >= SLICE_ENTRIES || slice->events >= SLICE_EVENTS ||
-                    slice->bytes >= SLICE_BYTES || !slice->house->ahead;
+                    slice->bytes >= SLICE_BYTES || !slice->house->ahead || short_of_memory(slice->feed);
     return !slice->enough;
 }
 
@@ -208,7 +215,10 @@ void hm_replay_turn(struct ev_loop *loop, struct ev_timer *timer, int events) {
     struct house *houses[SLICE_HOUSES];
     size_t count = 0;
     (void)events;
-    while (count < SLICE_HOUSES && feed->first) {
+    while (short_of_memory(feed) && feed->waiting_first &&
+           ev_now(loop) - feed->waiting_first->moved_at > STUCK_S)
+        hm_sub_resync(feed->waiting_first);
+    while (!short_of_memory(feed) && count < SLICE_HOUSES && feed->first) {
         houses[count] = feed->first;
         houses[count]->subs++; // may lose all its subscriptions meanwhile
         hm_replay_forget(feed, houses[count++]);
@@ -219,7 +229,7 @@ void hm_replay_turn(struct ev_loop *loop, struct ev_timer *timer, int events) {
         hm_house_release(feed, houses[i]);
     }
     if (feed->first && !ev_is_active(timer)) {
-        ev_timer_set(timer, 0., 0.);
+        ev_timer_set(timer, short_of_memory(feed) ? SHORT_S : 0., 0.);
         ev_timer_start(loop, timer);
     }
 }
