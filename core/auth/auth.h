@@ -71,9 +71,10 @@ struct hm_session {
     // institution, account:<id>, person:<id>, role:<r> each, and memberships. Owned reference; replaced when
     // memberships or roles change.
     struct hm_principals *principals;
-    bool ended;   // revoked or expired; connections drop it
-    void *net;    // for the room above: who listens with it
-    void *engine; // for the engine: its own bookkeeping
+    bool invisible; // does not want to be shown as online (presence.set)
+    bool ended;     // revoked or expired; connections drop it
+    void *net;      // for the room above: who listens with it
+    void *engine;   // for the engine: its own bookkeeping
 };
 struct hm_session *hm_session_new(void); // one reference, everything empty
 void hm_session_set_roles(struct hm_session *s, const struct hm_str *roles,

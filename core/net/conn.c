@@ -43,7 +43,10 @@ static void feed_drop(void *owner) {
 }
 
 static void feed_closed(void *owner) {
-    ((struct hm_conn *)owner)->sub = NULL;
+    struct hm_conn *conn = owner;
+    conn->sub = NULL;
+    hm_presence_leave(conn->present);
+    conn->present = NULL;
 }
 
 const struct hm_feed_ops hm_conn_feed_ops = {feed_store, feed_told,   feed_deliver,
@@ -74,6 +77,7 @@ static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn a
                                         .data = hm_buf_view(&data)});
     } else {
         conn->sub = sub; // started by reply(), behind its answer
+        conn->present = hm_presence_join(conn->net->presence, conn->session);
         answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
     }
     hm_buf_free(&result);
@@ -86,6 +90,39 @@ static void feed_close(struct hm_conn *conn, hm_answer_fn answer, void *arg) {
     answer(arg, &(struct hm_answer){.result = HM_LIT("{}")});
 }
 
+// ---- presence -----------------------------------------------------------------------------------
+
+static void presence_frame(struct hm_conn *conn, void *arg) {
+    if (conn->sub) hm_sub_notice(conn->sub, arg);
+}
+
+static void presence_tell(void *arg, const char *institution, struct hm_str person, struct hm_out *frame) {
+    hm_people_each(((struct hm_net *)arg)->people, institution, person, NULL, presence_frame, frame);
+}
+
+const struct hm_presence_ops hm_conn_presence_ops = {feed_store, presence_tell, NULL};
+
+static void presence_list(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
+    struct hm_json value = {0};
+    struct hm_buf result = {0}, errors = {0}, data = {0};
+    struct hm_error err = {0};
+    hm_people_sync(conn);
+    if (params.len) hm_json_parse(params, &value, NULL);
+    if (!conn->session || conn->session->ended) {
+        hm_fail(&err, HM_UNAUTHENTICATED, "sign in first (session.login or session.resume)");
+        answer_error(answer, arg, &err);
+    } else if (!hm_feed_params_none(value, &errors)) {
+        hm_buf_printf(&data, "{\"errors\":[%s]}", errors.data);
+        answer(arg, &(struct hm_answer){.code = HM_PARAMS, .data = hm_buf_view(&data)});
+    } else {
+        hm_presence_list(conn->net->presence, conn->session, &result);
+        answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
+    }
+    hm_buf_free(&result);
+    hm_buf_free(&errors);
+    hm_buf_free(&data);
+}
+
 // ---- calls --------------------------------------------------------------------------------------
 
 static void call(void *owner, struct hm_json request, struct hm_str method, struct hm_str params,
@@ -96,6 +133,8 @@ static void call(void *owner, struct hm_json request, struct hm_str method, stru
         feed_open(conn, params, answer, arg);
     else if (hm_str_eq(method, HM_LIT("feed.close")))
         feed_close(conn, answer, arg);
+    else if (hm_str_eq(method, HM_LIT("presence.list")))
+        presence_list(conn, params, answer, arg);
     else
         hm_engine_call(conn->net->engine, conn->caller, method, params, answer, arg);
 }

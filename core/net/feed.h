@@ -49,6 +49,8 @@ const struct hm_feed_counts *hm_feed_counts(const struct hm_feed *feed);
 // replay. HM_PARAMS: the faults are in errors, {"path","message"} separated by commas.
 bool hm_feed_open(struct hm_feed *feed, struct hm_session *session, void *owner, struct hm_json params,
                   struct hm_buf *result, struct hm_sub **out, struct hm_buf *errors, struct hm_error *err);
+// For a method that takes no params: false with every fault in errors, as above.
+bool hm_feed_params_none(struct hm_json params, struct hm_buf *errors);
 void hm_sub_start(struct hm_sub *sub); // nothing when it has started already
 void hm_sub_sent(struct hm_sub *sub, const struct hm_out *frame);
 void hm_sub_close(struct hm_sub *sub); // drops its queued events

@@ -62,13 +62,17 @@ static void read_after(struct hm_json params, struct hm_feed_after *after, struc
     after->seq = (uint64_t)seq;
 }
 
-static void refuse_others(struct hm_json params, struct hm_buf *errors) {
-    static const char *const known[] = {"after", "types", "about", "idem"};
+static bool refuse_others(struct hm_json params, const char *const known[], size_t count,
+                          struct hm_buf *errors) {
     struct hm_json_iter it = hm_json_iter(params);
     struct hm_json key, value;
+    if (params.raw.len && params.kind != HM_JSON_OBJECT) {
+        fault(errors, "", "params must be an object");
+        return false;
+    }
     while (hm_json_next(&it, &key, &value) && errors->len < 4096) {
         bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        for (size_t i = 0; i < count; i++)
             found = found || hm_json_key_is(key, hm_str_of(known[i]));
         if (found) continue;
         struct hm_buf name = {0};
@@ -77,15 +81,19 @@ static void refuse_others(struct hm_json params, struct hm_buf *errors) {
         fault(errors, name.data ? name.data : "", "is not a parameter of this method");
         hm_buf_free(&name);
     }
+    return errors->len == 0;
+}
+
+bool hm_feed_params_none(struct hm_json params, struct hm_buf *errors) {
+    static const char *const known[] = {"idem"};
+    return refuse_others(params, known, 1, errors);
 }
 
 bool hm_feed_params(struct hm_sub *sub, struct hm_json params, struct hm_feed_after *after,
                     struct hm_buf *errors) {
-    if (params.raw.len && params.kind != HM_JSON_OBJECT) {
-        fault(errors, "", "params must be an object");
-        return false;
-    }
-    refuse_others(params, errors);
+    static const char *const known[] = {"after", "types", "about", "idem"};
+    refuse_others(params, known, sizeof known / sizeof *known, errors);
+    if (params.kind != HM_JSON_OBJECT) return errors->len == 0; // none
     read_after(params, after, errors);
     sub->types = (char(*)[HM_FEED_TYPE])names(params, "types", HM_FEED_TYPE, hm_name_valid,
                                               "must be an array of 1 to 64 names of record types",

@@ -10,6 +10,7 @@ struct row {
 void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
     const struct hm_net_counts *n = &net->counts;
     const struct hm_feed_counts *f = hm_feed_counts(net->feed);
+    const struct hm_presence_counts *p = hm_presence_counts(net->presence);
     const struct row rows[] = {
         {"hamroh_connections", "gauge", "WebSocket connections open", net->conn_count},
         {"hamroh_connections_opened_total", "counter", "WebSocket connections accepted", n->opened},
@@ -31,6 +32,8 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
         {"hamroh_feed_passes_total", "counter", "Passes through the log for feeds that resume", f->passes},
         {"hamroh_feed_delivered_total", "counter", "Events queued to feeds", f->delivered},
         {"hamroh_feed_replayed_total", "counter", "Log entries read for feeds that resume", f->replayed},
+        {"hamroh_presence_online", "gauge", "Persons shown as online", p->online},
+        {"hamroh_presence_notices_total", "counter", "Persons told that somebody came or went", p->notices},
         {"hamroh_feed_resyncs_total", "counter", "Feeds closed since the client was too slow", f->resyncs},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
