@@ -32,31 +32,31 @@ struct world {
     uint64_t told; // the listener's border: changes after it are committed and not told yet
 };
 
-static struct hm_store *the_store(void *arg, const char *institution) {
+static inline struct hm_store *the_store(void *arg, const char *institution) {
     (void)institution;
     return ((struct world *)arg)->store;
 }
 
-static uint64_t the_told(void *arg, const char *institution) {
+static inline uint64_t the_told(void *arg, const char *institution) {
     (void)institution;
     return ((struct world *)arg)->told;
 }
 
-static void deliver(void *arg, struct hm_out *frame) {
+static inline void deliver(void *arg, struct hm_out *frame) {
     struct owner *owner = arg;
     if (!frame->feed) owner->resyncs++;
     hm_queue_push(&owner->queue, frame);
 }
 
-static void drop(void *arg) {
+static inline void drop(void *arg) {
     hm_queue_drop_feed(&((struct owner *)arg)->queue);
 }
-static void closed(void *arg) {
+static inline void closed(void *arg) {
     ((struct owner *)arg)->sub = NULL;
 }
 
 // The client takes up to `most` frames.
-static void take(struct owner *owner, size_t most) {
+static inline void take(struct owner *owner, size_t most) {
     struct hm_out *frame;
     while (most-- && (frame = hm_queue_pop(&owner->queue))) {
         if (frame->feed) {
@@ -75,7 +75,7 @@ static void take(struct owner *owner, size_t most) {
     }
 }
 
-static struct owner *owner_new(struct world *world, const char *person, const char *principal) {
+static inline struct owner *owner_new(struct world *world, const char *person, const char *principal) {
     struct owner *owner = hm_alloc(sizeof *owner);
     struct hm_str names[] = {hm_str_of(principal), HM_LIT("institution")};
     owner->world = world;
@@ -87,7 +87,7 @@ static struct owner *owner_new(struct world *world, const char *person, const ch
     return owner;
 }
 
-static void owner_free(struct owner *owner) {
+static inline void owner_free(struct owner *owner) {
     hm_sub_close(owner->sub);
     hm_queue_clear(&owner->queue);
     hm_buf_free(&owner->seen);
@@ -95,7 +95,7 @@ static void owner_free(struct owner *owner) {
     free(owner);
 }
 
-static bool open_feed(struct owner *owner, const char *format, ...) {
+static inline bool open_feed(struct owner *owner, const char *format, ...) {
     struct hm_buf params = {0}, result = {0}, errors = {0};
     struct hm_json value, recovered;
     struct hm_error err = {0};
@@ -119,30 +119,39 @@ static bool open_feed(struct owner *owner, const char *format, ...) {
     return yes;
 }
 
-static bool open_after(struct owner *owner, uint64_t seq) {
+static inline bool open_after(struct owner *owner, uint64_t seq) {
     return open_feed(owner, "{\"after\":{\"epoch\":\"%s\",\"seq\":%llu}}",
                      hm_store_epoch(owner->world->store), (unsigned long long)seq);
 }
 
+// As the engine does it: the session has other principals from now on.
+static inline void set_principals(struct owner *owner, const char *a, const char *b) {
+    struct hm_str names[] = {hm_str_of(a), hm_str_of(b)};
+    struct hm_principals *old = owner->session->principals;
+    owner->session->principals = hm_principals_new(names, 2);
+    if (owner->sub) hm_sub_reindex(owner->sub);
+    hm_principals_unref(old);
+}
+
 // ---- writing ----------------------------------------------------------------------------------------
 
-static void pack(struct hm_buf *out, const char *principal) {
+static inline void pack(struct hm_buf *out, const char *principal) {
     size_t len = strlen(principal);
     hm_buf_char(out, (char)(len & 0xff));
     hm_buf_char(out, (char)(len >> 8));
     hm_buf_text(out, principal);
 }
 
-static void pack_all(struct hm_buf *out, const char *words) { // separated by spaces
-    char copy[2000], *rest = copy, *word;
+static inline void pack_all(struct hm_buf *out, const char *words) { // separated by spaces
+    char copy[8000], *rest = copy, *word;
     snprintf(copy, sizeof copy, "%s", words);
     while ((word = strsep(&rest, " ")))
         if (*word) pack(out, word);
 }
 
 // audience NULL: deletes.
-static void commit_more(struct world *world, const char *type, const char *id, const char *audience,
-                        const char *members, const char *data) {
+static inline void commit_more(struct world *world, const char *type, const char *id, const char *audience,
+                               const char *members, const char *data) {
     struct hm_buf readers = {0}, belonging = {0};
     struct hm_error err = {0};
     struct hm_write *write = NULL;
@@ -168,11 +177,11 @@ static void commit_more(struct world *world, const char *type, const char *id, c
     hm_buf_free(&belonging);
 }
 
-static void commit(struct world *world, const char *type, const char *id, const char *principal) {
+static inline void commit(struct world *world, const char *type, const char *id, const char *principal) {
     commit_more(world, type, id, principal, "", "{\"a\":1}");
 }
 
-static bool tell_one(void *arg, const struct hm_change *change) {
+static inline bool tell_one(void *arg, const struct hm_change *change) {
     struct world *world = arg;
     world->told = change->seq;
     hm_feed_change(world->feed, "home", change);
@@ -180,7 +189,7 @@ static bool tell_one(void *arg, const struct hm_change *change) {
 }
 
 // Tells the listener of everything committed, as the engine does after the answers.
-static void tell(struct world *world) {
+static inline void tell(struct world *world) {
     struct hm_read *read = NULL;
     struct hm_error err = {0};
     assert_true(hm_read_begin(world->store, &read, &err));
@@ -188,7 +197,7 @@ static void tell(struct world *world) {
     hm_read_end(read);
 }
 
-static uint64_t committed(struct world *world) {
+static inline uint64_t committed(struct world *world) {
     struct hm_read *read = NULL;
     assert_true(hm_read_begin(world->store, &read, NULL));
     uint64_t seq = hm_read_seq(read);
@@ -200,13 +209,13 @@ static inline const struct hm_feed_counts *counts(const struct world *world) {
     return hm_feed_counts(world->feed);
 }
 
-static void turn(struct world *world) {
+static inline void turn(struct world *world) {
     ev_run(world->loop, EVRUN_NOWAIT);
 }
 
 // ---- set-up -----------------------------------------------------------------------------------------
 
-static int set_up(void **state) {
+static inline int set_up(void **state) {
     static const uint8_t key[32] = {7};
     struct world *world = hm_alloc(sizeof *world);
     struct hm_store_options options = {.master_key = key};
@@ -231,7 +240,7 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
+static inline int tear_down(void **state) {
     struct world *world = *state;
     char command[100];
     if (!counts(world)->subscriptions) hm_feed_free(world->feed); // else the test has failed, and says so

@@ -206,14 +206,6 @@ static void what_was_taken_back_meanwhile_is_not_shown_to_who_returns(void **sta
     owner_free(lead);
 }
 
-static void set_principals(struct owner *owner, const char *a, const char *b) {
-    struct hm_str names[] = {hm_str_of(a), hm_str_of(b)};
-    struct hm_principals *old = owner->session->principals;
-    owner->session->principals = hm_principals_new(names, 2);
-    if (owner->sub) hm_sub_reindex(owner->sub);
-    hm_principals_unref(old);
-}
-
 // As the engine does it, principals follow the commit before its changes are told.
 static void who_ceases_to_be_a_member_is_told_that_the_record_is_gone(void **state) {
     struct world *world = *state;
