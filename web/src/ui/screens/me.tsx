@@ -1,7 +1,7 @@
 // What one says about oneself: free hours, places for mentees, language; and one's sign-ins.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Person } from '../../client/api';
-import { attempt, call, connection, keep_records, session, sign_out, toast, words } from '../../store/app';
+import { attempt, be_visible, call, connection, keep_records, session, sign_out, toast, visible, words } from '../../store/app';
 import { date, t, time, weekday } from '../../store/texts';
 import { Act, Loaded, Title, useLoad } from '../kit';
 import { Languages } from '../languages';
@@ -141,6 +141,22 @@ function About({ person }: { person: Envelope<Person> }) {
   );
 }
 
+function Seen() {
+  const change = async (box: HTMLInputElement): Promise<void> => {
+    await be_visible(box.checked);
+    box.checked = visible.peek(); // what the server has, also when it could not be reached
+  };
+  return (
+    <section class="card" aria-labelledby="seen">
+      <h2 id="seen">{t('seen')}</h2>
+      <label class="check">
+        <input type="checkbox" checked={visible.value} disabled={connection.value !== 'open'} onChange={(e) => void change(e.currentTarget)} /> {t('seen-online')}
+      </label>
+      <p class="note">{t('seen-note')}</p>
+    </section>
+  );
+}
+
 interface SignInRow {
   id: string;
   created?: number;
@@ -236,6 +252,7 @@ export function Me() {
       <section class="card">
         <Languages />
       </section>
+      {session.value?.person && <Seen />}
       <Sessions />
       <Password />
       <Act class="wide" do={sign_out} disabled={connection.value !== 'open'}>
