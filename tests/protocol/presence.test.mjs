@@ -113,16 +113,19 @@ world.test('a connection without an open feed is nobody, but may ask', async () 
 });
 
 world.test('several connections of a person count as one', async () => {
-  const a = await come(world, 'a');
+  await world.place.call('team.set', { id: 'abd', members: ['p-a', 'p-b', 'p-d'] });
+  const [a, d] = [await come(world, 'a'), await come(world, 'd')];
   const many = [await come(world, 'b'), await come(world, 'b'), await come(world, 'b')];
   await hears(a, 'p-b', true);
-  assert.deepEqual(await online(many[1]), ['p-a']);
+  assert.deepEqual(await online(many[1]), ['p-a', 'p-d']);
   await leave(many[0], many[1]);
-  await settled(world, 'ab', a, many[2]);
+  await leave(d);
+  await hears(a, 'p-d', false); // whoever left before has been told as gone, too
   assert.deepEqual(await online(a), ['p-b']);
   await leave(many[2]);
   await hears(a, 'p-b', false);
-  assert.deepEqual(said(a), [['p-b', true], ['p-b', false]]);
+  assert.deepEqual(said(a).filter(([p]) => p === 'p-b'), [['p-b', true], ['p-b', false]]);
+  await world.place.call('team.drop', { id: 'abd' });
   await leave(a);
   await alone(world);
 });

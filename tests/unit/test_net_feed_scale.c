@@ -88,24 +88,58 @@ static void those_who_come_back_together_read_the_log_together(void **state) {
     free_all(owners);
 }
 
-static void a_long_replay_in_one_institution_does_not_keep_another_waiting(void **state) {
+static void long_replays_in_other_institutions_do_not_keep_a_short_one_waiting(void **state) {
     struct world *world = *state;
-    struct owner *slow = owner_new(world, "p1", "pair:1"), *quick = owner_new(world, "p2", "pair:2");
+    struct owner *slow[6], *quick = owner_new(world, "p2", "pair:2");
     uint64_t start = world->told;
-    open_feed(quick, "{\"types\":[\"none\"]}"); // so that the first open is not what makes the house
     for (int i = 0; i < 4000; i++)
         commit(world, "note", i == 3990 ? "a" : "b", i == 3990 ? "pair:2" : "pair:9");
     tell(world);
-    snprintf(quick->session->institution, sizeof quick->session->institution, "away");
-    assert_true(open_after(slow, start));
+    for (int i = 0; i < 6; i++) {
+        slow[i] = owner_new(world, "p1", "pair:1");
+        snprintf(slow[i]->session->institution, sizeof slow[i]->session->institution, "away%d", i);
+        assert_true(open_after(slow[i], start));
+    }
     turn(world);
     assert_true(open_after(quick, world->told - 100));
-    turn(world);
-    turn(world);
+    for (int i = 0; i < 3; i++)
+        turn(world);
     assert_int_equal(quick->queue.count, 1);
-    assert_int_equal(counts(world)->replaying, 1); // the other is still at it
-    owner_free(slow);
+    assert_int_equal(counts(world)->replaying, 6); // the others are still at it
+    for (int i = 0; i < 6; i++)
+        owner_free(slow[i]);
     owner_free(quick);
+}
+
+static void when_memory_is_short_who_takes_something_now_and_then_is_not_the_first_to_go(void **state) {
+    struct world *world = *state;
+    struct owner *steady = owner_new(world, "p", "pair:0"), *stuck[10];
+    char *body = hm_alloc(10100), pair[20];
+    strcpy(body, "{\"text\":\"");
+    memset(body + 9, 'x', 10000);
+    strcpy(body + 10009, "\"}");
+    open_feed(steady, "{}");
+    for (int i = 0; i < 10; i++) {
+        snprintf(pair, sizeof pair, "pair:%d", i + 1);
+        stuck[i] = owner_new(world, "p", pair);
+        open_feed(stuck[i], "{}");
+    }
+    for (int i = 0; i < 5; i++)
+        commit_more(world, "note", "pair:0", "pair:0", "", body); // waits before anything of the others
+    for (int i = 0; i < 150; i++) {
+        snprintf(pair, sizeof pair, "pair:%d", i % 10 + 1);
+        commit_more(world, "note", "pair:0", "pair:0", "", body);
+        commit_more(world, "note", pair, pair, "", body);
+        tell(world);
+        take(steady, 1);
+        turn(world);
+    }
+    assert_int_equal(steady->resyncs, 0);
+    assert_in_range(counts(world)->resyncs, 1, 10);
+    free(body);
+    owner_free(steady);
+    for (int i = 0; i < 10; i++)
+        owner_free(stuck[i]);
 }
 
 // Everybody is stuck and each waits for something of their own, so that nothing is shared.
@@ -482,8 +516,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_change_costs_only_those_who_may_see_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(those_who_come_back_together_read_the_log_together, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_long_replay_in_one_institution_does_not_keep_another_waiting,
+        cmocka_unit_test_setup_teardown(long_replays_in_other_institutions_do_not_keep_a_short_one_waiting,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            when_memory_is_short_who_takes_something_now_and_then_is_not_the_first_to_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_for_all_clients_together_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             more_at_once_than_a_queue_holds_does_not_trouble_a_client_that_keeps_up, set_up, tear_down),

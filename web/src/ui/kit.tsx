@@ -147,12 +147,7 @@ export function Title({ children, note }: { children: ComponentChildren; note?: 
 /** Says that somebody is online, in words too; nothing otherwise, since to hide looks the same as to be away. */
 export function Online({ person }: { person: string }) {
   if (!online.value.has(person)) return null;
-  return (
-    <span class="online">
-      <span class="dot" aria-hidden="true" />
-      {t('online')}
-    </span>
-  );
+  return <span class="online">{t('online')}</span>;
 }
 
 /** First letters on a quiet ground, for a face that we do not have. */
