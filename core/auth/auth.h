@@ -102,6 +102,7 @@ struct hm_session {
     bool limited;     // must set up a second factor first, and may do nothing else: no role, no membership
     bool has_pending; // session.totp_begin was called:
     uint8_t pending[HM_TOTP_SECRET]; // its secret, until it is confirmed
+    bool invisible;                  // does not want to be shown as online (presence.set)
     bool ended;                      // revoked or expired; connections drop it
     bool revoked;                    // ended by somebody: what is under way for it is not committed any more
     void *net;                       // for the room above: who listens with it

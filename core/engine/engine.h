@@ -22,9 +22,12 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     unsigned queue_max;     // calls waiting per institution
     unsigned connections_max;
     unsigned session_idle_hours, session_days;
-    bool staff_totp;     // staff without a second factor may do nothing but set one up
-    unsigned feed_queue; // events waiting per client before resync
-    int zone_minutes;    // offset of the institution's zone, 300 for Tashkent
+    bool staff_totp;      // staff without a second factor may do nothing but set one up
+    unsigned feed_queue;  // events waiting per client before resync
+    uint64_t feed_bytes;  // of memory for what waits for all clients
+    unsigned feed_replay; // changes that are read back from the log for one who comes back
+    unsigned presence_grace_ms;
+    int zone_minutes; // offset of the institution's zone, 300 for Tashkent
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
     uint64_t map_bytes, map_max;

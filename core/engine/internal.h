@@ -371,7 +371,8 @@ struct core_table {
     size_t count;
 };
 extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
-    hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person;
+    hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person,
+    hm_methods_presence;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.

@@ -140,6 +140,7 @@ static bool refresh(struct live *live, struct hm_read *read, struct hm_json acco
         }
     }
     hm_session_set_roles(s, roles, role_count);
+    s->invisible = hm_json_get(account, "presence", &item) && item.kind == HM_JSON_FALSE;
     for (size_t i = 0; i < ROLES_MAX; i++)
         hm_buf_free(&texts[i]);
     if (s->limited) {

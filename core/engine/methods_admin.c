@@ -338,7 +338,7 @@ static const struct core_method rows[] = {
     {"rpc.discover", ACCESS_PUBLIC, "institution:text", "This document.", rpc_discover},
     {"server.info", ACCESS_PUBLIC, "institution:text", "Version, languages, time.", server_info},
     {"clock.advance", ACCESS_ADMIN, "ms:int!", "Moves the manual clock (trials only).", clock_advance},
-    {"feed.open", ACCESS_SIGNED_IN, "after:object types:array",
+    {"feed.open", ACCESS_SIGNED_IN, "after:object types:array about:array",
      "Opens the feed of what is committed, on a WebSocket.", NULL},
     {"feed.close", ACCESS_SIGNED_IN, "", "Closes the feed.", NULL},
 };

@@ -39,11 +39,14 @@ static void feed_deliver(void *owner, struct hm_out *frame) {
 }
 
 static void feed_drop(void *owner) {
-    hm_queue_drop_events(&((struct hm_conn *)owner)->out);
+    hm_queue_drop_feed(&((struct hm_conn *)owner)->out);
 }
 
 static void feed_closed(void *owner) {
-    ((struct hm_conn *)owner)->sub = NULL;
+    struct hm_conn *conn = owner;
+    conn->sub = NULL;
+    hm_presence_leave(conn->present);
+    conn->present = NULL;
 }
 
 const struct hm_feed_ops hm_conn_feed_ops = {feed_store, feed_told,   feed_deliver,
@@ -56,7 +59,7 @@ static void answer_error(hm_answer_fn answer, void *arg, const struct hm_error *
 static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
     struct hm_error err = {0};
     struct hm_json value = {0};
-    struct hm_buf result = {0};
+    struct hm_buf result = {0}, errors = {0}, data = {0};
     struct hm_sub *sub = NULL;
     hm_people_sync(conn);
     if (!conn->session || conn->session->ended) {
@@ -67,18 +70,57 @@ static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn a
     }
     hm_sub_close(conn->sub); // opening again begins again
     if (params.len) hm_json_parse(params, &value, NULL);
-    if (!hm_feed_open(conn->net->feed, conn->session, conn, value, &result, &sub, &err)) {
-        answer_error(answer, arg, &err);
+    if (!hm_feed_open(conn->net->feed, conn->session, conn, value, &result, &sub, &errors, &err)) {
+        if (errors.len) hm_buf_printf(&data, "{\"errors\":[%s]}", errors.data);
+        answer(arg, &(struct hm_answer){.code = err.code,
+                                        .message = errors.len ? HM_LIT("") : hm_str_of(err.message),
+                                        .data = hm_buf_view(&data)});
     } else {
         conn->sub = sub; // started by reply(), behind its answer
+        conn->present = hm_presence_join(conn->net->presence, conn->session);
         answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
     }
     hm_buf_free(&result);
+    hm_buf_free(&errors);
+    hm_buf_free(&data);
 }
 
 static void feed_close(struct hm_conn *conn, hm_answer_fn answer, void *arg) {
     hm_sub_close(conn->sub);
     answer(arg, &(struct hm_answer){.result = HM_LIT("{}")});
+}
+
+// ---- presence -----------------------------------------------------------------------------------
+
+static void presence_frame(struct hm_conn *conn, void *arg) {
+    if (conn->sub) hm_sub_notice(conn->sub, arg);
+}
+
+static void presence_tell(void *arg, const char *institution, struct hm_str person, struct hm_out *frame) {
+    hm_people_each(((struct hm_net *)arg)->people, institution, person, NULL, presence_frame, frame);
+}
+
+const struct hm_presence_ops hm_conn_presence_ops = {feed_store, presence_tell, NULL};
+
+static void presence_list(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
+    struct hm_json value = {0};
+    struct hm_buf result = {0}, errors = {0}, data = {0};
+    struct hm_error err = {0};
+    hm_people_sync(conn);
+    if (params.len) hm_json_parse(params, &value, NULL);
+    if (!conn->session || conn->session->ended) {
+        hm_fail(&err, HM_UNAUTHENTICATED, "sign in first (session.login or session.resume)");
+        answer_error(answer, arg, &err);
+    } else if (!hm_feed_params_none(value, &errors)) {
+        hm_buf_printf(&data, "{\"errors\":[%s]}", errors.data);
+        answer(arg, &(struct hm_answer){.code = HM_PARAMS, .data = hm_buf_view(&data)});
+    } else {
+        hm_presence_list(conn->net->presence, conn->session, &result);
+        answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
+    }
+    hm_buf_free(&result);
+    hm_buf_free(&errors);
+    hm_buf_free(&data);
 }
 
 // ---- calls --------------------------------------------------------------------------------------
@@ -91,6 +133,8 @@ static void call(void *owner, struct hm_json request, struct hm_str method, stru
         feed_open(conn, params, answer, arg);
     else if (hm_str_eq(method, HM_LIT("feed.close")))
         feed_close(conn, answer, arg);
+    else if (hm_str_eq(method, HM_LIT("presence.list")))
+        presence_list(conn, params, answer, arg);
     else
         hm_engine_call(conn->net->engine, conn->caller, method, params, answer, arg);
 }
@@ -99,7 +143,7 @@ static void reply(void *owner, struct hm_str text) {
     struct hm_conn *conn = owner;
     hm_people_sync(conn); // the call may have signed somebody in or out
     if (text.len) {
-        struct hm_out *out = hm_out_new(text, 0);
+        struct hm_out *out = hm_out_new(text);
         hm_conn_send(conn, out);
         hm_out_unref(out);
     }

@@ -1,73 +1,18 @@
-// The subscription index and the replay. Loop thread only. What always holds:
+// The subscription index and delivery. Loop thread only. What always holds:
 //  - A subscription is either live (every change with seq > from was or will be offered by hm_feed_change) or
-//  replaying
-//    (all up to `from` was offered; the rest is read from the log). It becomes live in the very turn in which
-//    `from` reaches what has been told to hm_feed_change, so nothing is missed and nothing comes twice: a
-//    replaying subscription needs no copy of the live events, since they are in the log before they are told.
+//  reads the log (feed_replay.c). It becomes live in the very turn in which its place in the log reaches what
+//  has been told to hm_feed_change, so nothing is missed and nothing comes twice: a replaying subscription
+//  needs no copy of the live events, since they are in the log before they are told.
 //  - Every slot of a subscription names its seat in a bucket and the other way round, so that leaving costs
 //  nothing.
-#include "net/feed.h"
+//  - Buckets do not change while they are walked: who has too much waiting is closed afterwards.
 #include "base/json.h"
 #include "base/log.h"
-#include "net/feed_event.h"
+#include "net/feed_inside.h"
 #include "net/rpc.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
-
-#define SLICE_EVENTS 500 // log entries read for one subscription in one turn of the loop
-#define SLICE_SUBS 4     // subscriptions that replay in one turn
-#define TYPES_MAX 64
-#define QUEUE_BYTES (8u << 20) // the same limit as queue_max, for large records
-
-struct seat {
-    struct hm_sub *sub;
-    size_t slot;
-};
-struct bucket { // all subscriptions that hold one principal
-    UT_hash_handle hh;
-    struct seat *seats;
-    size_t count, cap;
-    char name[]; // not terminated
-};
-struct slot {
-    struct bucket *bucket;
-    size_t seat;
-};
-struct house { // one institution
-    UT_hash_handle hh;
-    struct bucket *buckets;
-    size_t subs;
-    char name[65];
-};
-
-struct hm_sub {
-    struct hm_feed *feed;
-    struct house *house;
-    void *owner;
-    struct hm_session *session;
-    struct hm_principals *principals;
-    struct slot *slots;
-    size_t slot_count;
-    char (*types)[65]; // empty: all
-    size_t type_count;
-    uint64_t from;                 // offered up to here
-    uint64_t sent;                 // last event that left the owner's queue
-    size_t waiting, waiting_bytes; // events in the owner's queue
-    bool started, live, queued;
-    struct hm_sub *next; // in the list of replaying ones (queued), or of overrun ones
-};
-
-struct hm_feed {
-    struct ev_loop *loop;
-    struct hm_feed_ops ops;
-    size_t queue_max;
-    struct house *houses;
-    struct ev_timer turn;
-    struct hm_sub *first, *last; // replaying, in turn
-    struct hm_feed_counts counts;
-};
 
 // ---- the index ----------------------------------------------------------------------------------
 
@@ -109,18 +54,19 @@ static void stand_up(struct hm_sub *sub) {
     sub->slot_count = 0;
 }
 
+// Whoever asked for certain principals only is found by those: what may be seen is checked for each event.
 static void sit_down(struct hm_sub *sub) {
-    sub->slot_count = hm_principals_count(sub->principals);
+    sub->slot_count = sub->about_count ? sub->about_count : hm_principals_count(sub->principals);
     sub->slots = hm_alloc_array(sub->slot_count ? sub->slot_count : 1, sizeof *sub->slots);
     for (size_t i = 0; i < sub->slot_count; i++)
-        sit(sub, i, hm_principals_at(sub->principals, i));
+        sit(sub, i, sub->about_count ? hm_str_of(sub->about[i]) : hm_principals_at(sub->principals, i));
 }
 
 void hm_sub_reindex(struct hm_sub *sub) {
-    stand_up(sub);
+    if (!sub->about_count) stand_up(sub);
     hm_principals_unref(sub->principals);
     sub->principals = hm_principals_ref(sub->session->principals);
-    sit_down(sub);
+    if (!sub->about_count) sit_down(sub);
 }
 
 static struct house *house_of(struct hm_feed *feed, const char *name, bool make) {
@@ -131,6 +77,108 @@ static struct house *house_of(struct hm_feed *feed, const char *name, bool make)
     snprintf(house->name, sizeof house->name, "%s", name);
     HASH_ADD_STR(feed->houses, name, house);
     return house;
+}
+
+void hm_house_release(struct hm_feed *feed, struct house *house) {
+    if (--house->subs) return;
+    hm_replay_forget(feed, house);
+    HASH_DEL(feed->houses, house);
+    free(house);
+}
+
+void hm_feed_each(struct house *house, struct hm_str audience, struct hm_event *event,
+                  void (*fn)(struct hm_sub *sub, struct hm_event *event, void *arg), void *arg) {
+    struct hm_str principal;
+    while (hm_packed_next(&audience, &principal)) {
+        struct bucket *bucket = bucket_of(house, principal, false);
+        for (size_t i = 0; bucket && i < bucket->count; i++)
+            fn(bucket->seats[i].sub, event, arg);
+    }
+}
+
+// ---- what waits for clients ---------------------------------------------------------------------
+
+static void waiting_remove(struct hm_sub *sub) {
+    struct hm_feed *feed = sub->feed;
+    *(sub->waiting_prev ? &sub->waiting_prev->waiting_next : &feed->waiting_first) = sub->waiting_next;
+    *(sub->waiting_next ? &sub->waiting_next->waiting_prev : &feed->waiting_last) = sub->waiting_prev;
+    sub->waiting_prev = sub->waiting_next = NULL;
+}
+
+static void waiting_append(struct hm_sub *sub) {
+    struct hm_feed *feed = sub->feed;
+    sub->waiting_prev = feed->waiting_last;
+    sub->waiting_next = NULL;
+    *(feed->waiting_last ? &feed->waiting_last->waiting_next : &feed->waiting_first) = sub;
+    feed->waiting_last = sub;
+}
+
+static void moved(struct hm_sub *sub) {
+    sub->moved = ev_iteration(sub->feed->loop);
+    sub->moved_at = ev_now(sub->feed->loop);
+}
+
+bool hm_sub_full(const struct hm_sub *sub) {
+    return sub->waiting >= sub->feed->queue_max || sub->waiting_bytes > QUEUE_BYTES;
+}
+
+void hm_sub_give(struct hm_sub *sub, struct hm_out *frame) {
+    struct hm_feed *feed = sub->feed;
+    if (!sub->waiting) {
+        waiting_append(sub);
+        moved(sub);
+    }
+    sub->waiting++;
+    sub->waiting_bytes += frame->len;
+    feed->counts.waiting++;
+    feed->counts.delivered++;
+    feed->ops.deliver(sub->owner, frame);
+}
+
+void hm_sub_sent(struct hm_sub *sub, const struct hm_out *frame) {
+    assert(frame->feed && sub->waiting > 0 && sub->waiting_bytes >= frame->len);
+    sub->waiting--;
+    sub->waiting_bytes -= frame->len;
+    sub->feed->counts.waiting--;
+    moved(sub);
+    if (frame->seq) sub->sent = frame->seq;
+    waiting_remove(sub);
+    if (sub->waiting) waiting_append(sub);
+    hm_replay_sent(sub);
+}
+
+// The client is told from where to ask again; what waited for it is dropped, so it costs no more memory.
+void hm_sub_resync(struct hm_sub *sub) {
+    struct hm_feed *feed = sub->feed;
+    struct hm_store *store = feed->ops.store(feed->ops.arg, sub->house->name);
+    struct hm_buf params = {0}, text = {0};
+    hm_buf_char(&params, '{');
+    hm_json_member_str(&params, "epoch", store ? hm_str_of(hm_store_epoch(store)) : HM_LIT(""));
+    hm_json_member_int(&params, "seq", (int64_t)sub->sent);
+    hm_buf_char(&params, '}');
+    hm_rpc_put_notice(&text, "feed.resync", hm_buf_view(&params));
+    struct hm_out *frame = hm_out_new(hm_buf_view(&text));
+    void *owner = sub->owner;
+    feed->counts.resyncs++;
+    hm_sub_close(sub); // drops the events first, so that the notice is not behind them
+    feed->ops.deliver(owner, frame);
+    hm_out_unref(frame);
+    hm_buf_free(&text);
+    hm_buf_free(&params);
+}
+
+// Who has taken nothing for longest goes first: a client that keeps up had its queue emptied a moment ago.
+void hm_feed_trim(struct hm_feed *feed) {
+    while (hm_out_feed_bytes() > feed->bytes_max && feed->waiting_first)
+        hm_sub_resync(feed->waiting_first);
+}
+
+void hm_sub_notice(struct hm_sub *sub, struct hm_out *frame) {
+    assert(frame->feed && !frame->seq);
+    if (hm_sub_full(sub))
+        hm_sub_resync(sub);
+    else
+        hm_sub_give(sub, frame);
 }
 
 // ---- delivery -----------------------------------------------------------------------------------
@@ -147,54 +195,27 @@ static bool hidden(struct hm_types *types, struct hm_str name) {
     return type && type->hidden;
 }
 
-// False when the client has too much waiting: then nothing was queued.
-static bool offer(struct hm_sub *sub, struct hm_event *event) {
-    sub->from = event->change->seq;
-    if (!wants(sub, event->change->type)) return true;
-    struct hm_out *frame = hm_event_for(event, sub->principals);
-    if (!frame) return true;
-    if (sub->waiting >= sub->feed->queue_max || sub->waiting_bytes > QUEUE_BYTES) return false;
-    sub->waiting++;
-    sub->waiting_bytes += frame->len;
-    sub->feed->counts.delivered++;
-    sub->feed->ops.deliver(sub->owner, frame);
-    return true;
+struct hm_out *hm_sub_frame(struct hm_sub *sub, struct hm_event *event) {
+    sub->feed->counts.checks++;
+    return wants(sub, event->change->type) ? hm_event_for(event, sub->principals) : NULL;
 }
 
-// The client is told from where to ask again; what waited for it is dropped, so it costs no more memory.
-static void resync(struct hm_sub *sub) {
-    struct hm_feed *feed = sub->feed;
-    struct hm_store *store = feed->ops.store(feed->ops.arg, sub->house->name);
-    struct hm_buf params = {0}, text = {0};
-    hm_buf_char(&params, '{');
-    hm_json_member_str(&params, "epoch", store ? hm_str_of(hm_store_epoch(store)) : HM_LIT(""));
-    hm_json_member_int(&params, "seq", (int64_t)sub->sent);
-    hm_buf_char(&params, '}');
-    hm_rpc_put_notice(&text, "feed.resync", hm_buf_view(&params));
-    struct hm_out *frame = hm_out_new(hm_buf_view(&text), 0);
-    void *owner = sub->owner;
-    feed->counts.resyncs++;
-    hm_sub_close(sub); // drops the events first, so that the notice is not behind them
-    feed->ops.deliver(owner, frame);
-    hm_out_unref(frame);
-    hm_buf_free(&text);
-    hm_buf_free(&params);
-}
-
-// `from` is moved by the first look at a change, so two shared principals give one event.
-static void consider(struct hm_sub *sub, struct hm_event *event, struct hm_sub **overrun) {
-    if (!sub->live || event->change->seq <= sub->from || offer(sub, event)) return;
-    sub->next = *overrun; // closed after the walk, since closing changes the buckets that are walked
-    *overrun = sub;
-}
-
-static void offer_to(struct house *house, struct hm_str audience, struct hm_event *event,
-                     struct hm_sub **overrun) {
-    struct hm_str principal;
-    while (hm_packed_next(&audience, &principal)) {
-        struct bucket *bucket = bucket_of(house, principal, false);
-        for (size_t i = 0; bucket && i < bucket->count; i++)
-            consider(bucket->seats[i].sub, event, overrun);
+// `from` is moved by the first look at a change, so two shared principals give one event. A client that kept
+// up until this turn is not slow: more was committed at once than its queue holds, so it reads the log.
+static void consider(struct hm_sub *sub, struct hm_event *event, void *arg) {
+    struct hm_sub **overrun = arg;
+    uint64_t seq = event->change->seq;
+    if (sub->stand != LIVE || seq <= sub->from) return;
+    sub->from = seq;
+    struct hm_out *frame = hm_sub_frame(sub, event);
+    if (!frame) return;
+    if (!hm_sub_full(sub)) {
+        hm_sub_give(sub, frame);
+    } else if (sub->moved == ev_iteration(sub->feed->loop)) {
+        hm_replay_park(sub, seq - 1);
+    } else {
+        sub->overrun = *overrun;
+        *overrun = sub;
     }
 }
 
@@ -209,181 +230,36 @@ void hm_feed_change(struct hm_feed *feed, const char *institution, const struct 
     if (secret) return;
     struct hm_event event = {.change = change};
     struct hm_sub *overrun = NULL;
-    offer_to(house, change->audience, &event, &overrun);
-    offer_to(house, change->lost, &event, &overrun);
+    hm_feed_each(house, change->audience, &event, consider, &overrun);
+    hm_feed_each(house, change->lost, &event, consider, &overrun);
     while (overrun) {
-        struct hm_sub *next = overrun->next;
-        overrun->next = NULL;
-        resync(overrun);
+        struct hm_sub *next = overrun->overrun;
+        hm_sub_resync(overrun);
         overrun = next;
     }
+    feed->counts.encodings += event.encodings;
     hm_event_free(&event);
-}
-
-// ---- replay -------------------------------------------------------------------------------------
-
-static void replay_later(struct hm_sub *sub) {
-    struct hm_feed *feed = sub->feed;
-    assert(!sub->queued && !sub->live);
-    sub->queued = true;
-    sub->next = NULL;
-    if (feed->last)
-        feed->last->next = sub;
-    else
-        feed->first = sub;
-    feed->last = sub;
-    if (!ev_is_active(&feed->turn)) ev_timer_start(feed->loop, &feed->turn);
-}
-
-static void replay_forget(struct hm_sub *sub) {
-    struct hm_feed *feed = sub->feed;
-    if (!sub->queued) return;
-    struct hm_sub **at = &feed->first, *before = NULL;
-    while (*at != sub) {
-        before = *at;
-        at = &(*at)->next;
-    }
-    *at = sub->next;
-    if (feed->last == sub) feed->last = before;
-    sub->queued = false;
-    sub->next = NULL;
-}
-
-// A replay never overruns a client: it waits until half of the queue is free again.
-static bool replay_may_go(const struct hm_sub *sub) {
-    return sub->waiting < (sub->feed->queue_max + 1) / 2 && sub->waiting_bytes < QUEUE_BYTES / 2;
-}
-
-struct slice {
-    struct hm_sub *sub;
-    struct hm_types *types;
-    uint64_t told;
-    unsigned count;
-    bool enough; // stopped by the budget or the queue
-};
-
-static bool replay_one(void *arg, const struct hm_change *change) {
-    struct slice *slice = arg;
-    struct hm_sub *sub = slice->sub;
-    if (change->seq > slice->told) return false;
-    struct hm_event event = {.change = change};
-    bool fits = true;
-    if (hidden(slice->types, change->type))
-        sub->from = change->seq;
-    else
-        fits = offer(sub, &event);
-    assert(fits);
-    (void)fits;
-    hm_event_free(&event);
-    sub->feed->counts.replayed++;
-    slice->enough = ++slice->count >= SLICE_EVENTS || !replay_may_go(sub);
-    return !slice->enough;
-}
-
-// One slice. Afterwards the subscription is live, in the list for its next turn, waiting for its client to
-// take some events (hm_sub_sent), or closed.
-static void replay(struct hm_sub *sub) {
-    struct hm_feed *feed = sub->feed;
-    struct hm_store *store = feed->ops.store(feed->ops.arg, sub->house->name);
-    struct hm_read *read = NULL;
-    struct hm_error err = {0};
-    struct slice slice = {.sub = sub, .told = feed->ops.told(feed->ops.arg, sub->house->name)};
-    bool ok = true;
-    if (sub->from < slice.told) {
-        ok = store && hm_read_begin(store, &read, &err);
-        slice.types = ok ? hm_store_types(store) : NULL;
-        ok = ok && hm_log_read(read, sub->from, replay_one, &slice, &err);
-        hm_types_unref(slice.types);
-        if (read) hm_read_end(read);
-    }
-    if (!ok) {
-        hm_log(HM_WARN, "feed.replay_failed", "\"institution\":\"%s\",\"code\":%d", sub->house->name,
-               (int)err.code);
-        resync(sub);
-    } else if (!slice.enough) {
-        sub->live = true;
-        if (sub->from < slice.told) sub->from = slice.told;
-    } else if (replay_may_go(sub)) {
-        replay_later(sub);
-    }
-}
-
-static void on_turn(struct ev_loop *loop, struct ev_timer *timer, int events) {
-    struct hm_feed *feed = timer->data;
-    (void)events;
-    for (int i = 0; i < SLICE_SUBS && feed->first; i++) {
-        struct hm_sub *sub = feed->first;
-        replay_forget(sub);
-        replay(sub);
-    }
-    if (feed->first && !ev_is_active(timer)) {
-        ev_timer_set(timer, 0., 0.);
-        ev_timer_start(loop, timer);
-    }
-}
-
-void hm_sub_sent(struct hm_sub *sub, const struct hm_out *frame) {
-    assert(sub->waiting > 0 && sub->waiting_bytes >= frame->len);
-    sub->waiting--;
-    sub->waiting_bytes -= frame->len;
-    sub->sent = frame->seq;
-    if (sub->started && !sub->live && !sub->queued && replay_may_go(sub)) replay_later(sub);
-}
-
-void hm_sub_start(struct hm_sub *sub) {
-    if (sub->started) return;
-    sub->started = true;
-    // Usually little is to be replayed: then it is done at once, behind the answer that was just queued.
-    if (sub->feed->first)
-        replay_later(sub);
-    else
-        replay(sub);
+    hm_feed_trim(feed);
 }
 
 // ---- opening and closing ------------------------------------------------------------------------
 
-static bool read_types(struct hm_sub *sub, struct hm_json list, struct hm_error *err) {
-    size_t count = hm_json_count(list);
-    if (list.kind != HM_JSON_ARRAY || count > TYPES_MAX)
-        return hm_fail(err, HM_PARAMS, "types must be an array of at most %d record types", TYPES_MAX);
-    sub->types = hm_alloc_array(count ? count : 1, sizeof *sub->types);
-    struct hm_json_iter it = hm_json_iter(list);
-    struct hm_json value;
-    struct hm_buf name = {0};
-    bool ok = true;
-    while (ok && hm_json_next(&it, NULL, &value)) {
-        hm_buf_clear(&name);
-        ok = hm_json_string(value, &name) && name.len < sizeof sub->types[0];
-        if (ok) memcpy(sub->types[sub->type_count++], name.data ? name.data : "", name.len);
-    }
-    hm_buf_free(&name);
-    return ok || hm_fail(err, HM_PARAMS, "types must hold names of record types");
-}
-
-// Where the client stands. False only for params that make no sense; an epoch of another store is answered
-// with recovered = false.
-static bool read_after(struct hm_sub *sub, struct hm_store *store, struct hm_json after, bool *recovered,
-                       struct hm_error *err) {
-    char epoch[65];
-    struct hm_json value;
-    int64_t seq = 0;
-    if (!hm_json_get_text(after, "epoch", epoch, sizeof epoch))
-        return hm_fail(err, HM_PARAMS, "after.epoch must be the text that a list or feed.open gave");
-    if (!hm_json_get(after, "seq", &value) || !hm_json_int(value, &seq) || seq < 0)
-        return hm_fail(err, HM_PARAMS, "after.seq must be a whole number from 0 on");
-    if (strcmp(epoch, hm_store_epoch(store)) != 0) {
-        *recovered = false;
-        return true;
-    }
+// Where the client stands; an epoch of another store, or a place too long ago, is answered with recovered =
+// false.
+static bool take_after(struct hm_sub *sub, struct hm_store *store, const struct hm_feed_after *after,
+                       bool *recovered, struct hm_error *err) {
+    *recovered = strcmp(after->epoch, hm_store_epoch(store)) == 0;
     // A list may have been read at a commit that has not been told yet: not the future, so the store is
     // asked.
-    if ((uint64_t)seq > sub->from) {
+    if (*recovered && after->seq > sub->from) {
         struct hm_read *read = NULL;
         if (!hm_read_begin(store, &read, err)) return false;
-        *recovered = (uint64_t)seq <= hm_read_seq(read);
+        *recovered = after->seq <= hm_read_seq(read);
         hm_read_end(read);
+    } else if (*recovered) {
+        *recovered = sub->from - after->seq <= sub->feed->replay_max;
     }
-    if (*recovered) sub->from = (uint64_t)seq;
+    if (*recovered) sub->from = after->seq;
     return true;
 }
 
@@ -391,66 +267,82 @@ static void sub_free(struct hm_sub *sub) {
     hm_principals_unref(sub->principals);
     hm_session_unref(sub->session);
     free(sub->types);
+    free(sub->about);
     free(sub);
 }
 
-bool hm_feed_open(struct hm_feed *feed, struct hm_session *session, void *owner, struct hm_json params,
-                  struct hm_buf *result, struct hm_sub **out, struct hm_error *err) {
-    struct hm_store *store = feed->ops.store(feed->ops.arg, session->institution);
-    if (!store)
-        return hm_fail(err, HM_UNAVAILABLE, "the institution's data cannot be read now; try again later");
+static struct hm_sub *sub_new(struct hm_feed *feed, struct hm_session *session, void *owner) {
     struct hm_sub *sub = hm_alloc(sizeof *sub);
-    struct hm_json value;
-    bool recovered = true, ok = false;
     sub->feed = feed;
     sub->owner = owner;
     sub->session = hm_session_ref(session);
     sub->principals = hm_principals_ref(session->principals);
     sub->from = feed->ops.told(feed->ops.arg, session->institution);
-    if (hm_json_get(params, "types", &value) && value.kind != HM_JSON_NULL && !read_types(sub, value, err))
-        goto out;
-    if (hm_json_get(params, "after", &value) && value.kind != HM_JSON_NULL &&
-        !read_after(sub, store, value, &recovered, err))
-        goto out;
+    return sub;
+}
+
+static void enter(struct hm_sub *sub) {
     sub->sent = sub->from;
+    sub->house = house_of(sub->feed, sub->session->institution, true);
+    sub->house->subs++;
+    sub->feed->counts.subscriptions++;
+    sit_down(sub);
+}
+
+bool hm_feed_open(struct hm_feed *feed, struct hm_session *session, void *owner, struct hm_json params,
+                  struct hm_buf *result, struct hm_sub **out, struct hm_buf *errors, struct hm_error *err) {
+    struct hm_store *store = feed->ops.store(feed->ops.arg, session->institution);
+    if (!store)
+        return hm_fail(err, HM_UNAVAILABLE, "the institution's data cannot be read now; try again later");
+    struct hm_sub *sub = sub_new(feed, session, owner);
+    struct hm_feed_after after = {0};
+    bool recovered = true;
+    if (!hm_feed_params(sub, params, &after, errors)) {
+        sub_free(sub);
+        return hm_fail(err, HM_PARAMS, "feed.open takes after, types and about");
+    }
+    if (after.given && !take_after(sub, store, &after, &recovered, err)) {
+        sub_free(sub);
+        return false;
+    }
+    enter(sub);
     hm_buf_char(result, '{');
     hm_json_member_str(result, "epoch", hm_str_of(hm_store_epoch(store)));
     hm_json_member_int(result, "seq", (int64_t)sub->from);
     hm_json_member_raw(result, "recovered", recovered ? HM_LIT("true") : HM_LIT("false"));
     hm_buf_char(result, '}');
-    sub->house = house_of(feed, session->institution, true);
-    sub->house->subs++;
-    feed->counts.subscriptions++;
-    sit_down(sub);
     *out = sub;
-    ok = true;
-out:
-    if (!ok) sub_free(sub);
-    return ok;
+    return true;
+}
+
+void hm_sub_start(struct hm_sub *sub) {
+    if (sub->stand == NEW) hm_replay_begin(sub);
 }
 
 void hm_sub_close(struct hm_sub *sub) {
     if (!sub) return;
     struct hm_feed *feed = sub->feed;
     struct house *house = sub->house;
-    replay_forget(sub);
+    hm_replay_leave(sub);
     stand_up(sub);
+    if (sub->waiting) waiting_remove(sub);
+    feed->counts.waiting -= sub->waiting;
     feed->ops.drop(sub->owner);
     feed->ops.closed(sub->owner);
     sub_free(sub);
     feed->counts.subscriptions--;
-    if (--house->subs == 0) {
-        HASH_DEL(feed->houses, house);
-        free(house);
-    }
+    hm_house_release(feed, house);
 }
 
-struct hm_feed *hm_feed_new(struct ev_loop *loop, const struct hm_feed_ops *ops, unsigned queue_max) {
+struct hm_feed *hm_feed_new(struct ev_loop *loop, const struct hm_feed_ops *ops,
+                            const struct hm_feed_limits *limits) {
     struct hm_feed *feed = hm_alloc(sizeof *feed);
     feed->loop = loop;
     feed->ops = *ops;
-    feed->queue_max = queue_max ? queue_max : 1;
-    ev_timer_init(&feed->turn, on_turn, 0., 0.);
+    feed->queue_max = limits->queue_max ? limits->queue_max : 1;
+    feed->bytes_max = limits->bytes_max;
+    feed->replay_max = limits->replay_max;
+    ev_timer_init(&feed->turn, hm_replay_turn, 0., 0.);
     feed->turn.data = feed;
     return feed;
 }

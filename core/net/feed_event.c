@@ -23,22 +23,29 @@ static struct hm_out *encode(const struct hm_change *change, enum hm_action acti
     if (action != HM_DELETED && change->json.len) hm_json_member_raw(&params, "record", change->json);
     hm_buf_char(&params, '}');
     hm_rpc_put_notice(&text, "feed.event", hm_buf_view(&params));
-    struct hm_out *out = hm_out_new(hm_buf_view(&text), change->seq);
+    struct hm_out *out = hm_out_new_for_feed(hm_buf_view(&text), change->seq);
     hm_buf_free(&text);
     hm_buf_free(&params);
     return out;
 }
 
+static struct hm_out *frame_of(struct hm_event *event, struct hm_out **made, enum hm_action action) {
+    if (!*made) {
+        *made = encode(event->change, action);
+        event->encodings++;
+    }
+    return *made;
+}
+
 struct hm_out *hm_event_for(struct hm_event *event, const struct hm_principals *principals) {
     const struct hm_change *change = event->change;
     if (hm_access_meets(principals, change->audience)) {
-        if (!event->full) event->full = encode(change, change->action);
-        return event->full;
+        bool gone = event->past && !hm_access_meets(principals, event->now);
+        return gone ? frame_of(event, &event->gone, HM_DELETED)
+                    : frame_of(event, &event->full, change->action);
     }
-    if (change->lost.len && hm_access_meets(principals, change->lost)) {
-        if (!event->gone) event->gone = encode(change, HM_DELETED);
-        return event->gone;
-    }
+    if (change->lost.len && hm_access_meets(principals, change->lost))
+        return frame_of(event, &event->gone, HM_DELETED);
     return NULL;
 }
 

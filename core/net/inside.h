@@ -4,6 +4,7 @@
 #include "net/feed.h"
 #include "net/net.h"
 #include "net/out.h"
+#include "net/presence.h"
 #include "net/rpc.h"
 #include <libwebsockets.h>
 
@@ -41,6 +42,7 @@ struct hm_net {
     struct hm_net_counts counts;
     struct hm_people *people;
     struct hm_feed *feed;
+    struct hm_presence *presence;
     struct hm_files *files;
     struct hm_control *control;
 };
@@ -59,12 +61,13 @@ struct hm_conn {
     struct hm_rpc_peer *peer; // owned
     struct hm_buf in;         // fragments of a message so far
     struct hm_queue out;
-    struct hm_sub *sub; // owned; its feed
-    int64_t heard_ms;   // last bytes from the client
-    int64_t asked_ms;   // last whole message from the client
-    int64_t partial_ms; // when the incomplete message began
-    int64_t closing_ms; // when it began to close
-    bool closing;       // nothing may be written any more
+    struct hm_sub *sub;         // owned; its feed
+    struct hm_present *present; // whom its feed shows as online
+    int64_t heard_ms;           // last bytes from the client
+    int64_t asked_ms;           // last whole message from the client
+    int64_t partial_ms;         // when the incomplete message began
+    int64_t closing_ms;         // when it began to close
+    bool closing;               // nothing may be written any more
     bool ping, paused, is_dirty;
     struct hm_conn *next, *prev; // all
     struct hm_conn *next_dirty;
@@ -80,6 +83,7 @@ struct hm_conn *hm_conn_new(struct hm_net *net, struct lws *wsi, const char *add
 void hm_conn_free(struct hm_conn *conn);
 void hm_conn_send(struct hm_conn *conn, struct hm_out *out); // queues; takes a reference of its own
 extern const struct hm_feed_ops hm_conn_feed_ops;            // arg: struct hm_net *
+extern const struct hm_presence_ops hm_conn_presence_ops;    // arg: struct hm_net *
 bool hm_address_is_loopback(const char *address);
 
 // ---- people.c -----------------------------------------------------------------------------------

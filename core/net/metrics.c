@@ -28,6 +28,7 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
     const struct hm_net_counts *n = &net->counts;
     const struct hm_feed_counts *f = hm_feed_counts(net->feed);
     struct waiting w = waiting_of(net);
+    const struct hm_presence_counts *p = hm_presence_counts(net->presence);
     const struct row rows[] = {
         {"hamroh_sockets", HM_GAUGE, "Sockets of clients of every kind, the listening ones too",
          net->sockets},
@@ -52,6 +53,15 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
         {"hamroh_incomplete_messages_bytes", HM_GAUGE, "Parts of messages that are not complete", w.partial},
         {"hamroh_feed_subscriptions", HM_GAUGE, "Open feeds", f->subscriptions},
         {"hamroh_feed_changes_total", HM_COUNTER, "Changes looked at for the feed", f->changes},
+        {"hamroh_feed_checks_total", HM_COUNTER, "Subscriptions looked at for changes", f->checks},
+        {"hamroh_feed_encodings_total", HM_COUNTER, "Frames made of changes, however many receive them",
+         f->encodings},
+        {"hamroh_feed_queued_events", HM_GAUGE, "Events waiting for clients", f->waiting},
+        {"hamroh_feed_queued_bytes", HM_GAUGE, "Memory of events waiting for clients", hm_out_feed_bytes()},
+        {"hamroh_feed_replaying", HM_GAUGE, "Feeds that read the log", f->replaying},
+        {"hamroh_feed_passes_total", HM_COUNTER, "Passes through the log for feeds that resume", f->passes},
+        {"hamroh_presence_online", HM_GAUGE, "Persons shown as online", p->online},
+        {"hamroh_presence_notices_total", HM_COUNTER, "Persons told that somebody came or went", p->notices},
         {"hamroh_feed_delivered_total", HM_COUNTER, "Events queued to feeds", f->delivered},
         {"hamroh_feed_replayed_total", HM_COUNTER, "Log entries read for feeds that resume", f->replayed},
         {"hamroh_feed_resyncs_total", HM_COUNTER, "Feeds closed since the client was too slow", f->resyncs},

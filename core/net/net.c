@@ -6,7 +6,9 @@
 // ---- what the engine tells ----------------------------------------------------------------------
 
 static void on_change(void *arg, const char *institution, const struct hm_change *change) {
-    hm_feed_change(((struct hm_net *)arg)->feed, institution, change);
+    struct hm_net *net = arg;
+    hm_feed_change(net->feed, institution, change);
+    hm_presence_change(net->presence, institution, change);
 }
 
 static void reindex(struct hm_conn *conn, void *arg) {
@@ -18,6 +20,7 @@ static void on_principals(void *arg, struct hm_session *session, struct hm_princ
     struct hm_net *net = arg;
     (void)old;
     hm_people_each(net->people, session->institution, (struct hm_str){0}, session, reindex, NULL);
+    hm_presence_update(net->presence, session);
 }
 
 static void send_to(struct hm_conn *conn, void *arg) {
@@ -27,7 +30,7 @@ static void send_to(struct hm_conn *conn, void *arg) {
 static struct hm_out *notice_new(const char *method, struct hm_str params) {
     struct hm_buf text = {0};
     hm_rpc_put_notice(&text, method, params);
-    struct hm_out *out = hm_out_new(hm_buf_view(&text), 0);
+    struct hm_out *out = hm_out_new(hm_buf_view(&text));
     hm_buf_free(&text);
     return out;
 }
@@ -76,7 +79,13 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     net->people = hm_people_new();
     struct hm_feed_ops ops = hm_conn_feed_ops;
     ops.arg = net;
-    net->feed = hm_feed_new(loop, &ops, net->settings->feed_queue);
+    net->feed = hm_feed_new(loop, &ops,
+                            &(struct hm_feed_limits){.queue_max = net->settings->feed_queue,
+                                                     .bytes_max = (size_t)net->settings->feed_bytes,
+                                                     .replay_max = net->settings->feed_replay});
+    struct hm_presence_ops presence = hm_conn_presence_ops;
+    presence.arg = net;
+    net->presence = hm_presence_new(loop, &presence, net->settings->presence_grace_ms);
     net->files = hm_files_new(net->settings->web_dir);
     hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
     net->control = hm_control_new(net, data_dir, err);
@@ -111,6 +120,7 @@ void hm_net_close(struct hm_net *net) {
     hm_control_free(net->control);
     hm_ws_close(net);
     hm_feed_free(net->feed);
+    hm_presence_free(net->presence);
     hm_people_free(net->people);
     hm_files_free(net->files);
     free(net);

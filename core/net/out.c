@@ -18,14 +18,32 @@ static size_t frame_head(char head[10], size_t len) {
     return 2 + bytes;
 }
 
-struct hm_out *hm_out_new(struct hm_str text, uint64_t seq) {
+static size_t feed_bytes;
+
+size_t hm_out_feed_bytes(void) {
+    return feed_bytes;
+}
+
+static size_t memory_of(const struct hm_out *out) {
+    return sizeof *out + out->head + out->len;
+}
+
+struct hm_out *hm_out_new(struct hm_str text) {
     char head[10];
     size_t head_len = frame_head(head, text.len);
     // hm_realloc, since hm_alloc would clear a mebibyte that is written over at once.
     struct hm_out *out = hm_realloc(NULL, sizeof *out + head_len + text.len);
-    *out = (struct hm_out){.refs = 1, .seq = seq, .head = head_len, .len = text.len};
+    *out = (struct hm_out){.refs = 1, .head = head_len, .len = text.len};
     memcpy(out->frame, head, head_len);
     if (text.len) memcpy(out->frame + head_len, text.ptr, text.len);
+    return out;
+}
+
+struct hm_out *hm_out_new_for_feed(struct hm_str text, uint64_t seq) {
+    struct hm_out *out = hm_out_new(text);
+    out->feed = true;
+    out->seq = seq;
+    feed_bytes += memory_of(out);
     return out;
 }
 
@@ -37,7 +55,9 @@ struct hm_out *hm_out_ref(struct hm_out *out) {
 void hm_out_unref(struct hm_out *out) {
     if (!out) return;
     assert(out->refs > 0);
-    if (--out->refs == 0) free(out);
+    if (--out->refs) return;
+    if (out->feed) feed_bytes -= memory_of(out);
+    free(out);
 }
 
 static void grow(struct hm_queue *queue) {
@@ -79,11 +99,11 @@ struct hm_out *hm_queue_pop(struct hm_queue *queue) {
     return out;
 }
 
-size_t hm_queue_drop_events(struct hm_queue *queue) {
+size_t hm_queue_drop_feed(struct hm_queue *queue) {
     size_t kept = 0, dropped = 0;
     for (size_t i = 0; i < queue->count; i++) {
         struct hm_out *out = queue->items[(queue->first + i) % queue->cap];
-        if (out->seq) {
+        if (out->feed) {
             queue->bytes -= out->head + out->len;
             hm_out_unref(out);
             dropped++;

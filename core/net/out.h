@@ -6,12 +6,15 @@
 // A whole unmasked WebSocket text frame. Immutable after it was made; refcounted.
 struct hm_out {
     unsigned refs;
+    bool feed;    // goes when the feed it was queued for is closed, and is counted by hm_out_feed_bytes
     uint64_t seq; // of a feed event, else 0
     size_t head;  // bytes of frame header
     size_t len;   // bytes of text after it
     char frame[];
 };
-struct hm_out *hm_out_new(struct hm_str text, uint64_t seq);
+struct hm_out *hm_out_new(struct hm_str text);
+struct hm_out *hm_out_new_for_feed(struct hm_str text, uint64_t seq);
+size_t hm_out_feed_bytes(void); // of all frames for feeds that there are, each once however many wait for it
 struct hm_out *hm_out_ref(struct hm_out *out);
 void hm_out_unref(struct hm_out *out);
 static inline struct hm_str hm_out_text(const struct hm_out *out) {
@@ -26,5 +29,5 @@ struct hm_queue { // a ring; empty when zeroed, and holds no memory while empty
 void hm_queue_push(struct hm_queue *queue, struct hm_out *out); // takes a reference of its own
 struct hm_out *hm_queue_first(const struct hm_queue *queue);    // borrowed; NULL when empty
 struct hm_out *hm_queue_pop(struct hm_queue *queue); // the caller owns the queue's reference; NULL when empty
-size_t hm_queue_drop_events(struct hm_queue *queue); // removes what has a seq; how many
+size_t hm_queue_drop_feed(struct hm_queue *queue);   // removes what is for the feed; how many
 void hm_queue_clear(struct hm_queue *queue);

@@ -54,12 +54,12 @@ static bool send_some(struct hm_conn *conn, size_t *sent) {
             memcpy(together + len, out->frame, out->head + out->len);
             len += out->head + out->len;
             hm_queue_pop(&conn->out);
-            if (out->seq && sub) hm_sub_sent(sub, out);
+            if (out->feed && sub) hm_sub_sent(sub, out);
             hm_out_unref(out);
         }
     } else {
         large = hm_queue_pop(&conn->out);
-        if (large->seq && sub) hm_sub_sent(sub, large);
+        if (large->feed && sub) hm_sub_sent(sub, large);
     }
     int n = lws_write(conn->wsi, (unsigned char *)bytes, len, LWS_WRITE_HTTP);
     hm_out_unref(large);

@@ -205,6 +205,35 @@ static void plan_members(struct hm_write *w, const struct hm_record *old, const 
 // ---- one intent
 // -----------------------------------------------------------------------------------------------------------
 
+static bool listed(struct hm_str packed, struct hm_str item) {
+    struct hm_str one;
+    while (hm_packed_next(&packed, &one))
+        if (hm_str_eq(one, item)) return true;
+    return false;
+}
+
+// Who may have seen the record before and may not any more: its former audience, and, where its members see
+// it as such, those who are members no longer, since they have lost the principal by which they saw it.
+static void lost_sight(const struct hm_record *old, const struct hm_record *now, struct hm_buf *out) {
+    struct hm_buf own = {0};
+    struct hm_str were = old->members, are = now ? now->members : (struct hm_str){0}, rest = are, member,
+                  next;
+    if (now && !hm_str_eq(old->audience, now->audience)) hm_buf_str(out, old->audience);
+    if (!were.len || hm_str_eq(were, are)) return;
+    hm_buf_str(&own, old->type);
+    hm_buf_char(&own, ':');
+    hm_buf_str(&own, old->id);
+    if (listed(old->audience, hm_buf_view(&own))) {
+        while (hm_packed_next(&were, &member)) {
+            struct hm_str before = rest; // mostly both lists go on with the same member
+            if (hm_packed_next(&rest, &next) && hm_str_eq(next, member)) continue;
+            rest = before;
+            if (!listed(are, member)) hm_packed_add(out, member);
+        }
+    }
+    hm_buf_free(&own);
+}
+
 static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_plan *plan,
                        const struct hm_record *old, const struct hm_record *now) {
     const struct hm_record *r = now ? now : old;
@@ -223,11 +252,14 @@ static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_pla
         e.change.json = now->json;
         e.members = now->members;
         e.sealed = now->sealed;
-        if (old && !hm_str_eq(old->audience, now->audience)) e.change.lost = old->audience;
     }
+    struct hm_buf lost = {0};
+    if (old) lost_sight(old, now, &lost);
+    e.change.lost = hm_buf_view(&lost);
     hm_buf_clear(&w->scratch);
     hm_entry_encode(&e, &w->scratch);
     plan->entry = store_bytes(w, hm_buf_view(&w->scratch));
+    hm_buf_free(&lost);
 }
 
 static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm_intent *in,

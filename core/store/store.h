@@ -136,8 +136,8 @@ struct hm_change { // borrowed until the read ends, or during the callback
     enum hm_action action;
     struct hm_str type, id;
     struct hm_str audience; // who may see the record after the change (for a deletion: before it)
-    struct hm_str
-        lost; // audience before an update, when it differed: who is not in `audience` is told "deleted"
+    struct hm_str lost; // audience before an update, when it differed, and who ceased to be a member: who is
+                        // not in `audience` is told "deleted"
     struct hm_str json; // envelope as sent; empty for a deletion
 };
 // Changes with seq > after, oldest first; fn returns false to stop. seq gaps do not exist.

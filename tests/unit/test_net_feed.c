@@ -1,220 +1,6 @@
 // The feed over a real store: who is told what, and that replay and live events join without gap or
 // repetition.
-#include "base/json.h"
-#include "net/feed.h"
-#include "net/out.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#define QUEUE_MAX 40
-
-struct owner { // a client
-    struct world *world;
-    struct hm_sub *sub;
-    struct hm_session *session;
-    struct hm_queue queue;
-    struct hm_buf seen; // "seq:action " of each event it took
-    uint64_t last;
-    unsigned resyncs;
-};
-struct world {
-    char dir[64];
-    struct hm_store *store;
-    struct hm_feed *feed;
-    struct ev_loop *loop;
-    uint64_t told; // the listener's border: changes after it are committed and not told yet
-};
-
-static struct hm_store *the_store(void *arg, const char *institution) {
-    (void)institution;
-    return ((struct world *)arg)->store;
-}
-
-static uint64_t the_told(void *arg, const char *institution) {
-    (void)institution;
-    return ((struct world *)arg)->told;
-}
-
-static void deliver(void *arg, struct hm_out *frame) {
-    struct owner *owner = arg;
-    if (!frame->seq) owner->resyncs++;
-    hm_queue_push(&owner->queue, frame);
-}
-
-static void drop(void *arg) {
-    hm_queue_drop_events(&((struct owner *)arg)->queue);
-}
-static void closed(void *arg) {
-    ((struct owner *)arg)->sub = NULL;
-}
-
-// The client takes up to `most` frames.
-static void take(struct owner *owner, size_t most) {
-    struct hm_out *frame;
-    while (most-- && (frame = hm_queue_pop(&owner->queue))) {
-        if (frame->seq) {
-            struct hm_json message, params, value;
-            char action[20];
-            assert_true(hm_json_parse(hm_out_text(frame), &message, NULL));
-            assert_true(hm_json_get(message, "params", &params));
-            assert_true(hm_json_get_text(params, "action", action, sizeof action));
-            assert_int_equal(hm_json_get(params, "record", &value), strcmp(action, "deleted") != 0);
-            assert_true(frame->seq > owner->last); // never twice, always in order
-            owner->last = frame->seq;
-            hm_buf_printf(&owner->seen, "%llu:%s ", (unsigned long long)frame->seq, action);
-            if (owner->sub) hm_sub_sent(owner->sub, frame);
-        }
-        hm_out_unref(frame);
-    }
-}
-
-static struct owner *owner_new(struct world *world, const char *person, const char *principal) {
-    struct owner *owner = hm_alloc(sizeof *owner);
-    struct hm_str names[] = {hm_str_of(principal), HM_LIT("institution")};
-    owner->world = world;
-    owner->session = hm_alloc(sizeof *owner->session);
-    owner->session->refs = 1;
-    snprintf(owner->session->institution, sizeof owner->session->institution, "home");
-    snprintf(owner->session->person, sizeof owner->session->person, "%s", person);
-    owner->session->principals = hm_principals_new(names, 2);
-    return owner;
-}
-
-static void owner_free(struct owner *owner) {
-    hm_sub_close(owner->sub);
-    hm_queue_clear(&owner->queue);
-    hm_buf_free(&owner->seen);
-    hm_session_unref(owner->session);
-    free(owner);
-}
-
-static bool open_feed(struct owner *owner, const char *format, ...) {
-    struct hm_buf params = {0}, result = {0};
-    struct hm_json value, recovered;
-    struct hm_error err = {0};
-    char text[300];
-    bool yes = false;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    hm_buf_text(&params, text);
-    assert_true(hm_json_parse(hm_buf_view(&params), &value, NULL));
-    hm_sub_close(owner->sub);
-    bool ok = hm_feed_open(owner->world->feed, owner->session, owner, value, &result, &owner->sub, &err);
-    if (!ok) fail_msg("%s", err.message);
-    assert_true(hm_json_parse(hm_buf_view(&result), &value, NULL));
-    assert_true(hm_json_get(value, "recovered", &recovered) && hm_json_bool(recovered, &yes));
-    hm_sub_start(owner->sub);
-    hm_buf_free(&params);
-    hm_buf_free(&result);
-    return yes;
-}
-
-static bool open_after(struct owner *owner, uint64_t seq) {
-    return open_feed(owner, "{\"after\":{\"epoch\":\"%s\",\"seq\":%llu}}",
-                     hm_store_epoch(owner->world->store), (unsigned long long)seq);
-}
-
-// ---- writing ----------------------------------------------------------------------------------------
-
-static void pack(struct hm_buf *out, const char *principal) {
-    size_t len = strlen(principal);
-    hm_buf_char(out, (char)(len & 0xff));
-    hm_buf_char(out, (char)(len >> 8));
-    hm_buf_text(out, principal);
-}
-
-static void commit(struct world *world, const char *type, const char *id, const char *principal) {
-    struct hm_buf audience = {0};
-    struct hm_error err = {0};
-    struct hm_write *write = NULL;
-    if (principal) pack(&audience, principal);
-    struct hm_intent intent = {.remove = !principal,
-                               .type = hm_str_of(type),
-                               .id = hm_str_of(id),
-                               .expect = HM_ANY_VERSION,
-                               .data = HM_LIT("{\"a\":1}"),
-                               .audience = hm_buf_view(&audience)};
-    struct hm_commit call = {.from_core = true,
-                             .intents = &intent,
-                             .intent_count = 1,
-                             .by = HM_LIT("p1"),
-                             .method = HM_LIT("test.write"),
-                             .now_ms = 1000};
-    bool ok = hm_write_begin(world->store, &write, &err) && hm_write_apply(write, &call, &err);
-    if (!ok || call.code) fail_msg("%s%s", err.message, call.error.message);
-    if (!hm_write_commit(write, NULL, NULL, &err)) fail_msg("%s", err.message);
-    hm_buf_free(&audience);
-}
-
-static bool tell_one(void *arg, const struct hm_change *change) {
-    struct world *world = arg;
-    world->told = change->seq;
-    hm_feed_change(world->feed, "home", change);
-    return true;
-}
-
-// Tells the listener of everything committed, as the engine does after the answers.
-static void tell(struct world *world) {
-    struct hm_read *read = NULL;
-    struct hm_error err = {0};
-    assert_true(hm_read_begin(world->store, &read, &err));
-    assert_true(hm_log_read(read, world->told, tell_one, world, &err));
-    hm_read_end(read);
-}
-
-static uint64_t committed(struct world *world) {
-    struct hm_read *read = NULL;
-    assert_true(hm_read_begin(world->store, &read, NULL));
-    uint64_t seq = hm_read_seq(read);
-    hm_read_end(read);
-    return seq;
-}
-
-static void turn(struct world *world) {
-    ev_run(world->loop, EVRUN_NOWAIT);
-}
-
-// ---- set-up -----------------------------------------------------------------------------------------
-
-static int set_up(void **state) {
-    static const uint8_t key[32] = {7};
-    struct world *world = hm_alloc(sizeof *world);
-    struct hm_store_options options = {.master_key = key};
-    struct hm_error err = {0};
-    struct hm_types *types = NULL;
-    snprintf(world->dir, sizeof world->dir, "/tmp/hm-feed-XXXXXX");
-    assert_non_null(mkdtemp(world->dir));
-    if (!hm_store_open(world->dir, &options, &world->store, &err)) fail_msg("%s", err.message);
-    if (!hm_types_parse(HM_LIT("[{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[]}]"), &types, &err))
-        fail_msg("%s", err.message);
-    if (!hm_store_set_types(world->store, types, &err)) fail_msg("%s", err.message);
-    hm_types_unref(types);
-    world->loop = ev_loop_new(0);
-    struct hm_feed_ops ops = {the_store, the_told, deliver, drop, closed, world};
-    world->feed = hm_feed_new(world->loop, &ops, QUEUE_MAX);
-    world->told = committed(world);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    struct world *world = *state;
-    char command[100];
-    hm_feed_free(world->feed);
-    ev_loop_destroy(world->loop);
-    hm_store_close(world->store);
-    snprintf(command, sizeof command, "rm -rf '%s'", world->dir);
-    assert_int_equal(system(command), 0);
-    free(world);
-    return 0;
-}
+#include "feed_fixture.h"
 
 // ---- tests ------------------------------------------------------------------------------------------
 
@@ -346,6 +132,8 @@ static void a_long_replay_is_done_in_slices_that_wait_for_the_client(void **stat
     }
     tell(world);
     assert_true(open_after(one, start));
+    assert_int_equal(one->queue.count, 0); // the answer goes first
+    turn(world);
     assert_in_range(one->queue.count, 1, QUEUE_MAX / 2);
     for (int i = 0; i < 300 && one->last < start + 694; i++) {
         turn(world);
@@ -370,6 +158,7 @@ static void a_client_that_does_not_read_is_told_to_resume_and_then_gets_the_rest
         commit(world, "note", "a", "institution");
     tell(world);
     take(one, 4);
+    turn(world);
     uint64_t last = one->last;
     for (int i = 0; i < QUEUE_MAX + 20; i++)
         commit(world, "note", "a", "institution");
@@ -452,7 +241,7 @@ static void frames_have_the_header_that_their_length_needs(void **state) {
     static const size_t lengths[] = {0, 1, 125, 126, 65535, 65536, 1u << 20};
     char *text = calloc(1, 1u << 20);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]}, 0);
+        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]});
         const unsigned char *h = (const unsigned char *)out->frame;
         uint64_t len = h[1];
         size_t more = h[1] == 126 ? 2 : h[1] == 127 ? 8 : 0;

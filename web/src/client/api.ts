@@ -21,6 +21,10 @@ export interface Page<T> {
   epoch: string;
   seq: number;
 }
+export interface Presence {
+  online: string[];
+  visible: boolean;
+}
 export interface SignedIn {
   token: string;
   expires: number;

@@ -1,7 +1,7 @@
 // What the client knows: who is signed in, the connection, records kept current by the feed, what waits to be sent. Screens read
 // signals from here and call actions; only this folder talks to the client folder.
 import { computed, signal } from '@preact/signals';
-import type { Envelope, FeedEvent, Job, Page, SignedIn } from '../client/api';
+import type { Envelope, FeedEvent, Job, Page, Presence, SignedIn } from '../client/api';
 import { Outbox, type Waiting } from '../client/outbox';
 import { Link, OFFLINE, RpcError, type LinkState } from '../client/rpc';
 import { say, t, zone } from './texts';
@@ -30,6 +30,11 @@ export const waiting = signal<Waiting[]>([]);
 export const toast = signal<{ text: string; urgent?: boolean; undo?: () => void } | null>(null);
 /** Counts reconnections after which the feed could not be resumed: lists are read again. */
 export const reloads = signal(0);
+
+/** Persons who share a record with me and are online, as far as they let it be seen. */
+export const online = signal<ReadonlySet<string>>(new Set());
+/** Whether they see me. */
+export const visible = signal(true);
 
 export const roles = computed(() => session.value?.roles ?? []);
 export const is_staff = computed(() => roles.value.some((r) => r === 'coordinator' || r === 'administrator'));
@@ -100,6 +105,10 @@ async function open_feed(): Promise<void> {
   }
   // `seq` is where the feed starts; what is replayed follows as events, each with its own.
   if (!position || !opened.recovered) position = { epoch: opened.epoch, seq: opened.seq };
+  // Changes are told from the opening on; who is there already must be asked.
+  const there = (await link.direct('presence.list')) as Presence;
+  online.value = new Set(there.online);
+  visible.value = there.visible;
 }
 
 async function opened(): Promise<void> {
@@ -132,6 +141,13 @@ async function settle(): Promise<void> {
 function notice(method: string, params: unknown): void {
   if (method === 'feed.event') take_event(params as FeedEvent);
   else if (method === 'feed.resync') void open_feed();
+  else if (method === 'presence.changed') {
+    const change = params as { person: string; online: boolean };
+    const next = new Set(online.peek());
+    if (change.online) next.add(change.person);
+    else next.delete(change.person);
+    online.value = next;
+  }
   else if (method === 'job.progress') {
     const job = params as Job;
     progress.get(job.id ?? '')?.(job);
@@ -143,12 +159,16 @@ function forget(): void {
   session.value = null;
   waiting.value = [];
   position = null;
+  online.value = new Set();
   for (const held of kinds.values()) held.value = new Map();
 }
 
 export const link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/rpc`, {
   greet: opened,
-  state: (state) => (connection.value = state),
+  state: (state) => {
+    connection.value = state;
+    if (state !== 'open') online.value = new Set(); // who is there is not known any more
+  },
   notice: (method, params) => notice(method, params),
 });
 
@@ -196,6 +216,11 @@ export function send(method: string, params: Record<string, unknown>): void {
 }
 export const send_again = (idem: string): void => void outbox.retry(idem);
 export const send_not = (idem: string): void => void outbox.remove(idem);
+
+export async function be_visible(yes: boolean): Promise<void> {
+  const answer = await attempt<{ visible: boolean }>('presence.set', { visible: yes });
+  if (answer) visible.value = answer.visible;
+}
 
 /** A call whose failure is told in words at the bottom of the screen. undefined when it failed. */
 export async function attempt<T>(method: string, params: object = {}): Promise<T | undefined> {

@@ -1,7 +1,7 @@
 // What concerns the own account: where one is signed in, the second factor, the password, one's data. Loaded when it is first
 // shown, with the library that draws the code to scan.
 import qrcode from 'qrcode-generator';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import type { PastSignIn, SessionList } from '../client/api';
 import { RpcError } from '../client/rpc';
 import { attempt, call, look_again, session, sign_out, toast, words } from '../store/app';
@@ -329,27 +329,6 @@ function save(name: string, value: unknown): void {
 }
 
 /** Who of mine is online sees me, unless I do not want it. Where the server has no presence, nothing is shown. */
-function Presence() {
-  const [visible, set_visible] = useState<boolean | null>(null);
-  useEffect(() => {
-    let stale = false;
-    call<{ visible?: boolean }>('presence.list').then((p) => stale || set_visible(p.visible ?? true), () => undefined);
-    return () => {
-      stale = true;
-    };
-  }, []);
-  if (visible === null) return null;
-  const change = async (on: boolean): Promise<void> => {
-    set_visible(on);
-    if ((await attempt('presence.set', { visible: on })) === undefined) set_visible(!on);
-  };
-  return (
-    <label class="check">
-      <input type="checkbox" checked={visible} onChange={(e) => void change(e.currentTarget.checked)} /> {t('presence')}
-    </label>
-  );
-}
-
 // All pages of the export as one: lists are put together, what is no list is the first page's.
 async function my_data(): Promise<Record<string, unknown>> {
   const all: Record<string, unknown> = {};
@@ -381,7 +360,6 @@ function MyData() {
   return (
     <section class="card" aria-labelledby="my-data">
       <h2 id="my-data">{t('my-data')}</h2>
-      <Presence />
       <p class="note">{t('my-data-note')}</p>
       {there && (
         <div class="foot">

@@ -1,7 +1,7 @@
 // Small pieces that every screen uses: icons, buttons with their state, waiting, empty and broken states, dialogs.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
-import { reloads, words } from '../store/app';
+import { online, reloads, words } from '../store/app';
 import { t } from '../store/texts';
 
 const paths: Record<string, string> = {
@@ -142,6 +142,12 @@ export function Title({ children, note }: { children: ComponentChildren; note?: 
       {note && <p class="note">{note}</p>}
     </header>
   );
+}
+
+/** Says that somebody is online, in words too; nothing otherwise, since to hide looks the same as to be away. */
+export function Online({ person }: { person: string }) {
+  if (!online.value.has(person)) return null;
+  return <span class="online">{t('online')}</span>;
 }
 
 /** First letters on a quiet ground, for a face that we do not have. */

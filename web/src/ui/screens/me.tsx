@@ -1,7 +1,7 @@
 // What one says about oneself: free hours, places for mentees, language; and one's sign-ins.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Person } from '../../client/api';
-import { attempt, call, connection, keep_records, sign_out, toast } from '../../store/app';
+import { attempt, be_visible, call, connection, keep_records, session, sign_out, toast, visible } from '../../store/app';
 import { t, weekday } from '../../store/texts';
 import { Act, Later, Loaded, Title, useLoad } from '../kit';
 import { Languages } from '../languages';
@@ -141,6 +141,22 @@ function About({ person }: { person: Envelope<Person> }) {
   );
 }
 
+function Seen() {
+  const change = async (box: HTMLInputElement): Promise<void> => {
+    await be_visible(box.checked);
+    box.checked = visible.peek(); // what the server has, also when it could not be reached
+  };
+  return (
+    <section class="card" aria-labelledby="seen">
+      <h2 id="seen">{t('seen')}</h2>
+      <label class="check">
+        <input type="checkbox" checked={visible.value} disabled={connection.value !== 'open'} onChange={(e) => void change(e.currentTarget)} /> {t('seen-online')}
+      </label>
+      <p class="note">{t('seen-note')}</p>
+    </section>
+  );
+}
+
 export function Me() {
   const mine = useLoad(() => call<{ person: Envelope<Person> | null; account: { login: string; roles: string[] } }>('person.me'), []);
   return (
@@ -156,6 +172,7 @@ export function Me() {
       <section class="card">
         <Languages />
       </section>
+      {session.value?.person && <Seen />}
       <Later load={() => import('../account').then((m) => m.Account)} />
       <Act class="wide" do={sign_out} disabled={connection.value !== 'open'}>
         {t('sign-out')}

@@ -5,7 +5,7 @@ import type { Envelope, Meeting, Mentor, Message, Pair, Slot } from '../../clien
 import { attempt, call, is_staff, keep_records, list, me, records, send, send_again, send_not, toast, waiting, words_of } from '../../store/app';
 import { route, to } from '../../store/route';
 import { left, moment, say, stamp, t } from '../../store/texts';
-import { Act, Dialog, Empty, Face, Icon, Loaded, Title, useLoad } from '../kit';
+import { Act, Dialog, Empty, Face, Icon, Loaded, Online, Title, useLoad } from '../kit';
 
 function Reasons({ pair }: { pair: Pair }) {
   if (!pair.reasons?.length) return null;
@@ -358,7 +358,15 @@ function One({ pair }: { pair: Envelope<Pair> }) {
   return (
     <div class="two">
       <div class="side">
-        <Title note={t(mentor ? 'your-mentee' : 'your-mentor')}>{name}</Title>
+        <Title
+          note={
+            <>
+              {t(mentor ? 'your-mentee' : 'your-mentor')} <Online person={mentor ? p.mentee : p.mentor} />
+            </>
+          }
+        >
+          {name}
+        </Title>
         <Meetings pair={pair.id} mine={mine} active={p.state === 'active'} />
       </div>
       <Chat pair={pair.id} name={name} closed={p.state === 'ended'} />
@@ -488,7 +496,8 @@ export function PairScreen() {
                     <span>
                       <b>{p.data.mentor === me.value ? p.data.mentee_name : p.data.mentor_name}</b>
                       <small>
-                        {t(p.data.mentor === me.value ? 'your-mentee' : 'your-mentor')} · {t('held-count', { count: p.data.held ?? 0 })}
+                        {t(p.data.mentor === me.value ? 'your-mentee' : 'your-mentor')} · {t('held-count', { count: p.data.held ?? 0 })}{' '}
+                        <Online person={p.data.mentor === me.value ? p.data.mentee : p.data.mentor} />
                       </small>
                     </span>
                   </a>
