@@ -291,7 +291,7 @@ static void wait(struct hm_present *p, double seconds) {
 // does so after the grace time, so that hiding and showing in turn is not a way to keep others busy.
 static void settle(struct hm_present *p, bool visible) {
     struct hm_presence *presence = p->presence;
-    double now = ev_now(presence->loop), left = p->hidden_at ? p->hidden_at + presence->grace - now : 0;
+    double now = ev_now(presence->loop), left = p->hidden_at > 0 ? p->hidden_at + presence->grace - now : 0;
     p->visible = visible;
     if (!visible && p->shown) {
         show(p, false);
