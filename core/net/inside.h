@@ -60,6 +60,7 @@ struct hm_conn {
     struct hm_caller *caller; // owned
     struct hm_rpc_peer *peer; // owned
     struct hm_buf in;         // fragments of a message so far
+    int fd; // of wsi; -1: encrypted, so that only libwebsockets can write to it; 0: not asked yet
     struct hm_queue out;
     struct hm_sub *sub;         // owned; its feed
     struct hm_present *present; // whom its feed shows as online

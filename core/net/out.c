@@ -3,7 +3,10 @@
 // every client.
 #include "net/out.h"
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 static size_t frame_head(char head[10], size_t len) {
     head[0] = (char)(unsigned char)0x81; // final, text
@@ -60,11 +63,23 @@ void hm_out_unref(struct hm_out *out) {
     free(out);
 }
 
+static struct hm_out **ring(struct hm_queue *queue) {
+    return queue->items ? queue->items : queue->few;
+}
+
+static size_t room(const struct hm_queue *queue) {
+    return queue->items ? queue->cap : HM_QUEUE_FEW;
+}
+
+static struct hm_out **at(struct hm_queue *queue, size_t i) {
+    return &ring(queue)[(queue->first + i) % room(queue)];
+}
+
 static void grow(struct hm_queue *queue) {
-    size_t cap = queue->cap ? queue->cap * 2 : 4;
+    size_t cap = room(queue) * 2;
     struct hm_out **items = hm_alloc_array(cap, sizeof *items);
     for (size_t i = 0; i < queue->count; i++)
-        items[i] = queue->items[(queue->first + i) % queue->cap];
+        items[i] = *at(queue, i);
     free(queue->items);
     queue->items = items;
     queue->first = 0;
@@ -79,20 +94,20 @@ static void release_if_empty(struct hm_queue *queue) {
 }
 
 void hm_queue_push(struct hm_queue *queue, struct hm_out *out) {
-    if (queue->count == queue->cap) grow(queue);
-    queue->items[(queue->first + queue->count) % queue->cap] = hm_out_ref(out);
-    queue->count++;
+    if (queue->count == room(queue)) grow(queue);
+    *at(queue, queue->count++) = hm_out_ref(out);
     queue->bytes += out->head + out->len;
 }
 
 struct hm_out *hm_queue_first(const struct hm_queue *queue) {
-    return queue->count ? queue->items[queue->first] : NULL;
+    if (!queue->count) return NULL;
+    return queue->items ? queue->items[queue->first] : queue->few[queue->first];
 }
 
 struct hm_out *hm_queue_pop(struct hm_queue *queue) {
     if (!queue->count) return NULL;
-    struct hm_out *out = queue->items[queue->first];
-    queue->first = (queue->first + 1) % queue->cap;
+    struct hm_out *out = *at(queue, 0);
+    queue->first = (queue->first + 1) % room(queue);
     queue->count--;
     queue->bytes -= out->head + out->len;
     release_if_empty(queue);
@@ -102,13 +117,13 @@ struct hm_out *hm_queue_pop(struct hm_queue *queue) {
 size_t hm_queue_drop_feed(struct hm_queue *queue) {
     size_t kept = 0, dropped = 0;
     for (size_t i = 0; i < queue->count; i++) {
-        struct hm_out *out = queue->items[(queue->first + i) % queue->cap];
+        struct hm_out *out = *at(queue, i);
         if (out->feed) {
             queue->bytes -= out->head + out->len;
             hm_out_unref(out);
             dropped++;
         } else {
-            queue->items[(queue->first + kept++) % queue->cap] = out;
+            *at(queue, kept++) = out;
         }
     }
     queue->count = kept;
@@ -120,4 +135,51 @@ void hm_queue_clear(struct hm_queue *queue) {
     struct hm_out *out;
     while ((out = hm_queue_pop(queue)))
         hm_out_unref(out);
+}
+
+// ---- sending ------------------------------------------------------------------------------------
+
+#define PARTS_MAX 64
+
+static ssize_t offer(int fd, struct iovec *parts, size_t count) {
+    ssize_t n;
+    do {
+        if (count == 1)
+            n = send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        else
+            n = sendmsg(fd, &(struct msghdr){.msg_iov = parts, .msg_iovlen = count},
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+void hm_queue_send(struct hm_queue *queue, int fd, size_t most,
+                   void (*left)(void *arg, const struct hm_out *out), void *arg, struct hm_sending *sending) {
+    struct iovec parts[PARTS_MAX];
+    size_t count = 0, offered = 0;
+    *sending = (struct hm_sending){0};
+    for (; count < queue->count && count < PARTS_MAX && offered < most; count++) {
+        struct hm_out *out = *at(queue, count);
+        parts[count] = (struct iovec){out->frame, out->head + out->len};
+        offered += parts[count].iov_len;
+    }
+    ssize_t n = count ? offer(fd, parts, count) : 0;
+    if (n < 0) {
+        sending->blocked = errno == EAGAIN || errno == EWOULDBLOCK;
+        sending->broken = !sending->blocked;
+        return;
+    }
+    sending->bytes = (size_t)n;
+    sending->blocked = (size_t)n < offered;
+    for (size_t i = 0, rest = (size_t)n; i < count && rest; i++) {
+        struct hm_out *out = hm_queue_pop(queue);
+        left(arg, out);
+        if (rest < parts[i].iov_len) {
+            sending->cut = out;
+            sending->cut_at = rest;
+            break;
+        }
+        rest -= parts[i].iov_len;
+        hm_out_unref(out);
+    }
 }

@@ -21,8 +21,10 @@ static inline struct hm_str hm_out_text(const struct hm_out *out) {
     return (struct hm_str){out->frame + out->head, out->len};
 }
 
-struct hm_queue { // a ring; empty when zeroed, and holds no memory while empty
-    struct hm_out **items;
+#define HM_QUEUE_FEW 2
+struct hm_queue { // a ring; empty when zeroed, and holds no memory while there are few
+    struct hm_out *few[HM_QUEUE_FEW];
+    struct hm_out **items; // when there were more
     size_t first, count, cap;
     size_t bytes;
 };
@@ -31,3 +33,15 @@ struct hm_out *hm_queue_first(const struct hm_queue *queue);    // borrowed; NUL
 struct hm_out *hm_queue_pop(struct hm_queue *queue); // the caller owns the queue's reference; NULL when empty
 size_t hm_queue_drop_feed(struct hm_queue *queue);   // removes what is for the feed; how many
 void hm_queue_clear(struct hm_queue *queue);
+
+struct hm_sending {
+    size_t bytes; // sent
+    bool blocked; // the socket took less than was offered
+    bool broken;
+    struct hm_out *cut; // the frame of which only cut_at bytes went, or NULL; the caller owns its reference
+    size_t cut_at;
+};
+// One system call: sends what is first in the queue, up to `most` bytes or so, from where it lies. `left` is
+// told of each frame that has left the queue, the one that was cut too.
+void hm_queue_send(struct hm_queue *queue, int fd, size_t most,
+                   void (*left)(void *arg, const struct hm_out *out), void *arg, struct hm_sending *sending);

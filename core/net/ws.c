@@ -1,7 +1,7 @@
 // libwebsockets on the engine's loop: the listening socket, WebSocket connections, what is read and what is
 // written. Loop thread only. What always holds: frames leave only from flush(), at the end of a turn of the
 // loop or in a writable callback, and only while libwebsockets itself has nothing left over to send, so its
-// control frames never fall into the middle of one of ours.
+// control frames never fall into the middle of one of ours, nor ours into one of those.
 //
 // libwebsockets 4.1.6, as found by reading it:
 //  - An Upgrade other than websocket or h2c is answered by it and the headers may be freed before
@@ -38,15 +38,19 @@
 
 // ---- writing ------------------------------------------------------------------------------------
 
-// Small frames are put together, so that a burst of answers costs one system call; a large one goes out as it
-// is. LWS_WRITE_HTTP makes libwebsockets send bytes as they are: the frames already have their headers.
-static bool send_some(struct hm_conn *conn, size_t *sent) {
+static void has_left(void *arg, const struct hm_out *out) {
+    struct hm_conn *conn = arg;
+    if (out->feed && conn->sub) hm_sub_sent(conn->sub, out);
+}
+
+// Through libwebsockets, for what must be encrypted. Small frames are put together, so that a burst of
+// answers costs one system call; a large one goes out as it is. LWS_WRITE_HTTP makes libwebsockets send bytes
+// as they are: the frames already have their headers.
+static bool send_through(struct hm_conn *conn, size_t *sent) {
     static char together[GATHER];
-    struct hm_out *out = hm_queue_first(&conn->out);
-    struct hm_sub *sub = conn->sub;
+    struct hm_out *out = hm_queue_first(&conn->out), *large = NULL;
     size_t len = out->head + out->len;
     char *bytes = out->frame;
-    struct hm_out *large = NULL;
     if (len <= GATHER) {
         bytes = together;
         len = 0;
@@ -54,25 +58,46 @@ static bool send_some(struct hm_conn *conn, size_t *sent) {
             memcpy(together + len, out->frame, out->head + out->len);
             len += out->head + out->len;
             hm_queue_pop(&conn->out);
-            if (out->feed && sub) hm_sub_sent(sub, out);
+            has_left(conn, out);
             hm_out_unref(out);
         }
     } else {
         large = hm_queue_pop(&conn->out);
-        if (large->feed && sub) hm_sub_sent(sub, large);
+        has_left(conn, large);
     }
     int n = lws_write(conn->wsi, (unsigned char *)bytes, len, LWS_WRITE_HTTP);
     hm_out_unref(large);
     *sent += len;
-    conn->net->counts.bytes_out += len;
+    return n >= 0;
+}
+
+// Past libwebsockets, from where the frames lie: no copy for each client, many frames a call. What is left of
+// a frame that was cut is given to libwebsockets, which keeps a copy of it and sends that before anything
+// else: so a client that does not read costs the rest of one frame there.
+static bool send_straight(struct hm_conn *conn, size_t *sent, bool *blocked) {
+    struct hm_sending sending;
+    hm_queue_send(&conn->out, conn->fd, GATHER, has_left, conn, &sending);
+    *sent += sending.bytes;
+    *blocked = sending.blocked;
+    if (!sending.cut) return !sending.broken;
+    struct hm_out *cut = sending.cut;
+    size_t rest = cut->head + cut->len - sending.cut_at;
+    int n = lws_write(conn->wsi, (unsigned char *)cut->frame + sending.cut_at, rest, LWS_WRITE_HTTP);
+    hm_out_unref(cut);
+    *sent += rest;
     return n >= 0;
 }
 
 // False when the connection is broken.
 static bool flush(struct hm_conn *conn) {
     size_t sent = 0;
-    while (!conn->closing && conn->out.count && sent < FLUSH_MOST && !lws_partial_buffered(conn->wsi))
-        if (!send_some(conn, &sent)) return false;
+    bool ok = true, blocked = false;
+    if (!conn->fd) conn->fd = lws_is_ssl(conn->wsi) ? -1 : lws_get_socket_fd(conn->wsi);
+    while (ok && !blocked && !conn->closing && conn->out.count && sent < FLUSH_MOST &&
+           !lws_partial_buffered(conn->wsi))
+        ok = conn->fd < 0 ? send_through(conn, &sent) : send_straight(conn, &sent, &blocked);
+    conn->net->counts.bytes_out += sent;
+    if (!ok) return false;
     if (conn->out.count && !conn->closing)
         lws_callback_on_writable(conn->wsi);
     else if (conn->paused) {

@@ -236,26 +236,6 @@ static void in_whatever_order_things_happen_nothing_is_missed_and_nothing_comes_
     owner_free(one);
 }
 
-static void frames_have_the_header_that_their_length_needs(void **state) {
-    (void)state;
-    static const size_t lengths[] = {0, 1, 125, 126, 65535, 65536, 1u << 20};
-    char *text = calloc(1, 1u << 20);
-    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        struct hm_out *out = hm_out_new((struct hm_str){text, lengths[i]});
-        const unsigned char *h = (const unsigned char *)out->frame;
-        uint64_t len = h[1];
-        size_t more = h[1] == 126 ? 2 : h[1] == 127 ? 8 : 0;
-        if (more) len = 0;
-        for (size_t k = 0; k < more; k++)
-            len = len << 8 | h[2 + k];
-        assert_int_equal(h[0], 0x81);
-        assert_int_equal(out->head, 2 + more);
-        assert_int_equal(len, lengths[i]);
-        hm_out_unref(out);
-    }
-    free(text);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_change_reaches_those_it_is_for_and_nobody_else, set_up, tear_down),
@@ -272,7 +252,6 @@ int main(void) {
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             in_whatever_order_things_happen_nothing_is_missed_and_nothing_comes_twice, set_up, tear_down),
-        cmocka_unit_test(frames_have_the_header_that_their_length_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
