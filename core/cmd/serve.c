@@ -1,5 +1,6 @@
 // `hamroh serve`: settings, loop, engine, network, and a graceful end. What always holds: what was
 // acknowledged is committed before the process leaves, whichever signal came.
+#include "base/json.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "cmd/settings.h"
@@ -34,7 +35,8 @@ static void say_address(const struct serving *s) {
     if (colon) *colon = '\0';
     bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
     // The port may have been chosen by the system.
-    printf("hamroh is serving http://%s:%u/\n", any ? "127.0.0.1" : host, hm_net_port(s->net));
+    printf("hamroh is serving http%s://%s:%u/\n", s->settings.tls_certificate[0] ? "s" : "",
+           any ? "127.0.0.1" : host, hm_net_port(s->net));
     fflush(stdout);
 }
 
@@ -107,6 +109,17 @@ static bool put_folder(const char *value, char *to, size_t size, struct hm_buf *
     return false;
 }
 
+static void log_notes(const struct hm_settings *s) {
+    struct hm_buf notes = {0}, text = {0};
+    hm_settings_notes(s, &notes);
+    if (notes.len) {
+        hm_json_put_str(&text, hm_buf_view(&notes));
+        hm_log(HM_WARN, "settings.note", "\"text\":%s", text.data);
+    }
+    hm_buf_free(&notes);
+    hm_buf_free(&text);
+}
+
 // Defaults, then the file (DATA/settings.lua when none is named), then the command line.
 static bool take_settings(struct hm_settings *s, const char *data, const struct overrides *o) {
     struct hm_buf problems = {0}, own = {0};
@@ -121,6 +134,7 @@ static bool take_settings(struct hm_settings *s, const char *data, const struct 
     ok = put_folder(o->web, s->web_dir, sizeof s->web_dir, &problems) && ok;
     ok = ok && hm_settings_check(s, &problems);
     if (!ok) fprintf(stderr, "hamroh serve: the settings are not usable:\n%s", problems.data);
+    if (ok) log_notes(s);
     hm_buf_free(&problems);
     hm_buf_free(&own);
     return ok;

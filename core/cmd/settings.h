@@ -12,4 +12,7 @@ bool hm_settings_read(const char *path, struct hm_settings *settings, struct hm_
 // What must hold between settings, once options of the command line were laid over the file; problems as
 // above.
 bool hm_settings_check(const struct hm_settings *settings, struct hm_buf *problems);
+// What is allowed and still worth a warning, one a line: no TLS towards other machines, a certificate out of
+// date.
+void hm_settings_notes(const struct hm_settings *settings, struct hm_buf *notes);
 void hm_settings_write_defaults(struct hm_buf *out); // a commented settings file

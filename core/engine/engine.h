@@ -26,6 +26,13 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
     uint64_t map_bytes, map_max;
+    // the network (core/net)
+    char tls_certificate[512], tls_key[512]; // PEM files; empty: no TLS here
+    char trusted_proxy[512];                 // addresses or networks whose X-Forwarded-For is believed
+    char allowed_origins[512];               // beside the one that was asked
+    unsigned connections_per_address, connections_per_account;
+    bool limit_loopback; // connections_per_address counts connections from this machine, too
+    unsigned header_timeout_ms, message_timeout_ms, send_timeout_ms, silence_timeout_ms, stranger_timeout_ms;
 };
 
 struct hm_engine;

@@ -74,6 +74,10 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     net->loop = loop;
     net->settings = hm_engine_settings(engine);
     net->people = hm_people_new();
+    net->sockets_by_place = hm_tally_new();
+    net->conns_by_place = hm_tally_new();
+    net->conns_by_account = hm_tally_new();
+    hm_networks_read(net->settings->trusted_proxy, &net->proxies);
     struct hm_feed_ops ops = hm_conn_feed_ops;
     ops.arg = net;
     net->feed = hm_feed_new(loop, &ops, net->settings->feed_queue);
@@ -81,6 +85,9 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
     net->control = hm_control_new(net, data_dir, err);
     if (!net->control) goto out;
+    if (net->settings->tls_certificate[0] && !control_only &&
+        !hm_tls_open(loop, net->settings->tls_certificate, net->settings->tls_key, &net->tls, err))
+        goto out;
     if (!control_only && !hm_ws_open(net, err)) goto out;
     ok = true;
 out:
@@ -96,14 +103,22 @@ unsigned hm_net_port(const struct hm_net *net) {
     return net->port;
 }
 
+bool hm_net_reload(struct hm_net *net, struct hm_error *err) {
+    return !net || !net->tls || hm_tls_reload(net->tls, err);
+}
+
 void hm_net_close(struct hm_net *net) {
     if (!net) return;
     net->closing = true;
     hm_engine_listen(net->engine, &(struct hm_listener){0});
     hm_control_free(net->control);
     hm_ws_close(net);
+    hm_tls_free(net->tls);
     hm_feed_free(net->feed);
     hm_people_free(net->people);
+    hm_tally_free(net->sockets_by_place);
+    hm_tally_free(net->conns_by_place);
+    hm_tally_free(net->conns_by_account);
     hm_files_free(net->files);
     free(net);
 }

@@ -7,5 +7,8 @@ struct hm_net;
 // Listens on settings.listen (skipped when control_only) and on DATA/control.sock (mode 0600).
 bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *data_dir, bool control_only,
                  struct hm_net **out, struct hm_error *err);
+// Reads the certificate again (SIGHUP); on any problem the one in use stays, the log says why, and *err (may
+// be NULL) too. No connection is touched. Nothing to do without TLS, or with net NULL.
+bool hm_net_reload(struct hm_net *net, struct hm_error *err);
 unsigned hm_net_port(const struct hm_net *net); // the port really listened on (settings may say 0)
 void hm_net_close(struct hm_net *net);          // closes connections with 1001

@@ -230,7 +230,7 @@ export class Server {
     const url = new Promise((resolve) => {
       child.stdout.setEncoding('utf8').on('data', (text) => {
         out += text;
-        const found = /hamroh is serving (http:\/\/\S+?)\/?\s/.exec(out);
+        const found = /hamroh is serving (https?:\/\/\S+?)\/?\s/.exec(out);
         if (found) resolve(found[1]);
       });
     });
