@@ -13,8 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define LOOK_S                                                                                               \
-    1. // two stats; files are read when they changed and then stayed the same from one look to the next
+#define LOOK_S 0.5 // two stats; files are read when they changed and were the same at the next look
 #define WARN_DAYS 14
 
 struct identity {
@@ -48,7 +47,9 @@ static void identity_free(struct identity *identity) {
 // The first error in OpenSSL's queue is the cause, those behind it say where it was noticed.
 static bool fail_openssl(struct hm_error *err, const char *path, const char *what) {
     unsigned long code = ERR_peek_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                         : code                 ? ERR_reason_error_string(code)
+                                                : NULL;
     ERR_clear_error();
     return hm_fail(err, HM_PARAMS, "%.300s: %s%s%.100s", path, what, reason ? ": " : "",
                    reason ? reason : "");

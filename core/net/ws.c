@@ -470,8 +470,15 @@ static bool read_listen(const char *listen, char host[128], int *port, bool *v6,
     return true;
 }
 
-static const struct lws_protocols protocols[] = {
+// rx_buffer_size is the memory of a connection that is read at once. Over TLS it must hold a whole record:
+// with the rest of one still in OpenSSL, libwebsockets reads on whatever flow control says, puts what it read
+// back, and does so for ever (a client that asks much and reads nothing was enough).
+static const struct lws_protocols plain_protocols[] = {
     {.name = "jsonrpc", .callback = callback, .rx_buffer_size = 512, .tx_packet_size = 1u << 20},
+    {0},
+};
+static const struct lws_protocols tls_protocols[] = {
+    {.name = "jsonrpc", .callback = callback, .rx_buffer_size = TLS_RECORD, .tx_packet_size = 1u << 20},
     {0},
 };
 
@@ -507,7 +514,7 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     struct lws_context_creation_info info = {
         .port = port,
         .iface = host[0] ? host : NULL,
-        .protocols = protocols,
+        .protocols = net->tls ? tls_protocols : plain_protocols,
         .options =
             LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
             LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | (v6 ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6) |
