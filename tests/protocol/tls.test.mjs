@@ -122,10 +122,10 @@ world.test('messages of almost the largest size come in over TLS, in one frame a
   const answer = (id) => new Promise((resolve) => client.pending.set(id, { resolve }));
   const one = answer('x');
   client.write(call);
-  assert.ok((await one).result.version);
+  assert.equal((await one).error.code, -32602); // read to its end, whatever server.info makes of it
   const many = answer('x');
   for (let at = 0; at < call.length; at += 50_000) client.socket.send(call.slice(at, at + 50_000), { fin: at + 50_000 >= call.length, binary: false });
-  assert.ok((await many).result.version);
+  assert.equal((await many).error.code, -32602);
   client.close();
 });
 
