@@ -74,8 +74,8 @@ struct hm_sock {
     struct hm_net *net;
     struct lws *wsi;
     enum hm_phase phase;
-    bool heard;   // something came, if only a TLS hello
     bool hung_up; // by us
+    bool closing; // by libwebsockets
     int64_t since_ms;
     struct hm_count *place;      // of the peer, when it is counted
     struct hm_conn *conn;        // when OPEN
@@ -144,6 +144,7 @@ void hm_ws_dirty(struct hm_conn *conn); // something was queued
 // ---- sock.c -------------------------------------------------------------------------------------
 bool hm_sock_let_in(struct hm_net *net, const struct sockaddr_storage *peer); // at accept
 void hm_sock_new(struct hm_net *net, struct lws *wsi);
+void hm_sock_closing(struct hm_sock *sock); // libwebsockets is about to close it
 void hm_sock_free(struct hm_sock *sock);
 struct hm_sock *hm_sock_of(struct lws *wsi); // NULL before it is made and after it was freed
 void hm_sock_phase(struct hm_sock *sock, enum hm_phase phase); // begins it, also again

@@ -121,11 +121,30 @@ void hm_sock_phase(struct hm_sock *sock, enum hm_phase phase) {
     sock->since_ms = now_ms();
 }
 
+static struct tcp_info info_of(const struct hm_sock *sock) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    getsockopt(lws_get_socket_fd(sock->wsi), IPPROTO_TCP, TCP_INFO, &info, &len); // zeros when it fails
+    return info;
+}
+
+uint64_t hm_sock_acked(const struct hm_sock *sock) {
+    return info_of(sock).tcpi_bytes_acked;
+}
+
+// Before a request was heard of: what came was no HTTP, or too much for libwebsockets. Not counted: who only
+// connected, or was hung up on by us.
+void hm_sock_closing(struct hm_sock *sock) {
+    sock->closing = true;
+    if (sock->phase == HM_PHASE_HEAD && !sock->hung_up && info_of(sock).tcpi_bytes_received)
+        sock->net->counts.refused[HM_REFUSED_REQUEST]++;
+}
+
 void hm_sock_free(struct hm_sock *sock) {
     if (!sock) return;
-    // Closed by libwebsockets without a request: the head was no HTTP, or too long for its buffer.
-    if (sock->phase == HM_PHASE_HEAD && sock->heard && !sock->hung_up)
-        sock->net->counts.refused[HM_REFUSED_REQUEST]++;
+    // An upgrade that libwebsockets refuses by itself is not told as closing; nor is a broken TLS handshake.
+    if (sock->phase == HM_PHASE_HEAD && !sock->hung_up && !sock->closing && !sock->net->tls)
+        sock->net->counts.refused[HM_REFUSED_UPGRADE]++;
     unlist(sock);
     lws_set_opaque_user_data(sock->wsi, NULL);
     hm_tally_down(sock->net->sockets_by_place, sock->place);
@@ -140,13 +159,6 @@ void hm_sock_hang_up(struct hm_sock *sock) {
     sock->hung_up = true;
     shutdown(lws_get_socket_fd(sock->wsi), SHUT_RDWR);
     lws_set_timeout(sock->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
-}
-
-uint64_t hm_sock_acked(const struct hm_sock *sock) {
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
-    if (getsockopt(lws_get_socket_fd(sock->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return 0;
-    return info.tcpi_bytes_acked;
 }
 
 static bool late(const struct hm_sock *sock, int64_t now, enum hm_lateness *which) {

@@ -356,6 +356,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     }
     struct hm_sock *sock = hm_sock_of(wsi);
     if (!sock) return 0;
+    if (reason == LWS_CALLBACK_CLOSED_HTTP) hm_sock_closing(sock);
     return sock->conn ? ws_callback(sock->conn, reason, in, len) : hm_http_callback(sock, reason, in, len);
 }
 
