@@ -214,7 +214,6 @@ static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events) {
 
 static int choose(SSL *ssl, void *arg) {
     const struct identity *identity = &((struct hm_tls *)arg)->identity;
-    SSL_certs_clear(ssl);
     return SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1);
 }
 

@@ -82,6 +82,7 @@ test.describe('what is waited for', { concurrency: true }, () => {
       const socket = await RawSocket.open(world.server.http);
       socket.write(frame('', { fin: false }));
       await dribble(socket.raw, () => frame('still here', { opcode: 10 }));
+    assert.ok(!socket.frames.some((f) => f.opcode === 8), 'it was closed for another reason');
     }));
 
   world.test('a frame whose payload never ends is not waited for', () =>
@@ -129,6 +130,8 @@ world.test('a client that asks and never reads is given up', () =>
     for (let i = 0; i < 3000; i++) client.call('rpc.discover').catch(() => {});
     const before = await late_count(world.server, 'send');
     for (const end = Date.now() + 20000 * slow; (await late_count(world.server, 'send')) === before; await sleep(100)) assert.ok(Date.now() < end, 'it was not given up');
+    const open = /^hamroh_connections (\d+)$/m; // gone for good, not only asked to go
+    for (const end = Date.now() + 20000 * slow; Number(open.exec(await world.server.metrics())[1]) > 0; await sleep(100)) assert.ok(Date.now() < end, 'it is still there');
     client.socket._socket.resume();
     await client.closed;
   }));
@@ -136,7 +139,7 @@ world.test('a client that asks and never reads is given up', () =>
 world.test('a client that reads slowly, but reads, is not given up', async () => {
   const client = await world.server.connect();
   const socket = client.socket._socket;
-  const calls = Array.from({ length: 1500 }, () => client.call('rpc.discover'));
+  const calls = Array.from({ length: 1500 }, () => client.call('rpc.discover', { institution: 'door' })); // 60 MB
   socket.pause();
   for (let i = 0; i < 8; i++) {
     await sleep(LIMIT / 3);
