@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -199,6 +200,18 @@ static void check_frames(struct hm_str text) {
     }
 }
 
+// One answer and no more, however many requests came.
+static void check_answer(const struct hm_buf *out, size_t head) {
+    const char *at = memmem(out->data, head, "ontent-", 7);
+    size_t body = 0;
+    while (at && strncasecmp(at, "ontent-length: ", 15) != 0)
+        at = memmem(at + 1, (size_t)(out->data + head - at) - 1, "ontent-", 7);
+    if (at) body = strtoul(at + 15, NULL, 10);
+    if (out->len > head + body) abort();
+    if (!memmem(out->data, head, "frame-ancestors 'none'", 22) || !memmem(out->data, head, "nosniff", 7))
+        abort();
+}
+
 static void check(const struct hm_buf *out) {
     if (!out->len) return;
     const char *end = memmem(out->data, out->len, "\r\n\r\n", 4);
@@ -207,8 +220,8 @@ static void check(const struct hm_buf *out) {
     size_t head = (size_t)(end - out->data) + 4;
     if (strncmp(out->data + 9, "101", 3) == 0)
         check_frames((struct hm_str){out->data + head, out->len - head});
-    else if (!memmem(out->data, head, "frame-ancestors 'none'", 22) || !memmem(out->data, head, "nosniff", 7))
-        abort();
+    else
+        check_answer(out, head);
 }
 
 static void head_before(unsigned which, size_t len, struct hm_buf *text) {
