@@ -74,7 +74,7 @@ static const struct row rows[] = {
     {"connections_per_account", COUNT, FIELD(connections_per_account), 1, 10000, 20, NULL,
      "of these, signed in to one account"},
     {"limit_loopback", FLAG, FIELD(limit_loopback), 0, 0, 0, NULL,
-     "count connections of this machine's own programs by address, too"},
+     "count connections of this machine's own programs by address and account, too"},
     {"header_timeout_ms", COUNT, FIELD(header_timeout_ms), 100, 600000, 20000, NULL,
      "from the first byte of a connection, TLS included, to the end of the request's head, ms"},
     {"message_timeout_ms", COUNT, FIELD(message_timeout_ms), 100, 600000, 60000, NULL,

@@ -31,7 +31,7 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     char trusted_proxy[512];                 // addresses or networks whose X-Forwarded-For is believed
     char allowed_origins[512];               // beside the one that was asked
     unsigned connections_per_address, connections_per_account;
-    bool limit_loopback; // connections_per_address counts connections from this machine, too
+    bool limit_loopback; // both count connections from this machine, too
     unsigned header_timeout_ms, message_timeout_ms, send_timeout_ms, silence_timeout_ms, stranger_timeout_ms;
 };
 

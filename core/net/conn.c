@@ -102,6 +102,7 @@ static void turn_away(struct hm_conn *conn, bool fresh) {
 
 static bool account_full(const struct hm_conn *conn, const struct hm_session *session) {
     char key[HM_ACCOUNT_KEY_MAX], mine[HM_ACCOUNT_KEY_MAX] = "";
+    if (conn->caller->loopback && !conn->net->settings->limit_loopback) return false;
     hm_account_key(session, key);
     if (conn->session) hm_account_key(conn->session, mine);
     unsigned others = hm_tally_of(conn->net->conns_by_account, key) - (strcmp(key, mine) == 0);

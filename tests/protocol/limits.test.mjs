@@ -18,7 +18,7 @@ const world = serve_for(
   {
     args: ['--web', web],
     settings: `return { header_timeout_ms = ${LIMIT}, message_timeout_ms = ${LIMIT}, send_timeout_ms = ${LIMIT}, silence_timeout_ms = ${LIMIT * 2},
-      stranger_timeout_ms = ${LIMIT * 3}, connections_per_address = 8, connections_per_account = 3, trusted_proxy = "127.0.0.1" }`,
+      stranger_timeout_ms = ${LIMIT * 3}, connections_per_address = 8, connections_per_account = 3, limit_loopback = true, trusted_proxy = "127.0.0.1" }`,
   },
   async (server) => {
     const place = await server.institution('door');
