@@ -32,9 +32,10 @@
 #define SWEEP_CONNS 5
 #define HEAD_BYTES 16384 // a request's head in libwebsockets, all it says counted; head.c has a smaller limit
 #define TLS_RECORD                                                                                           \
-    (16u << 10)           // so that one read takes all of a record and none waits where epoll does not see it
-#define FILES_ELSE 256    // file descriptors for everything but sockets
-#define SOCKETS_SPARE 256 // for HTTP, beside connections_max
+    (16u << 10) // so that one read takes all of a record and none waits where epoll does not see it
+#define EXTENSIONS_MAX 200 // bytes of that list; none is used
+#define FILES_ELSE 256     // file descriptors for everything but sockets
+#define SOCKETS_SPARE 256  // for HTTP, beside connections_max
 
 // ---- writing ------------------------------------------------------------------------------------
 
@@ -240,6 +241,9 @@ static struct hm_refused upgrade_check(struct lws *wsi) {
     if (!key_valid(wsi)) return (struct hm_refused){400, "Sec-WebSocket-Key must be 16 bytes in base 64\n"};
     if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH) != 0 && strcmp(text, "0") != 0)
         return (struct hm_refused){400, "an upgrade has no body\n"};
+    // libwebsockets copies that list into the buffer in which the answer is being made, over the answer.
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > EXTENSIONS_MAX)
+        return (struct hm_refused){400, "Sec-WebSocket-Extensions is too long\n"};
     if (!offers_jsonrpc(wsi)) return (struct hm_refused){400, "the subprotocol here is jsonrpc, or none\n"};
     return (struct hm_refused){0};
 }

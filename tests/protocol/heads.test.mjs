@@ -124,6 +124,7 @@ const upgrades = [
   ['without a host', upgrade({ Host: null }), 400],
   ['to another subprotocol', upgrade({ 'Sec-WebSocket-Protocol': 'mqtt, soap' }), 400],
   ['to ever more subprotocols', upgrade({ 'Sec-WebSocket-Protocol': 'a, '.repeat(500) }), 400],
+  ['with a long list of extensions', upgrade({ 'Sec-WebSocket-Extensions': `permessage-deflate; x="${'x'.repeat(400)}"` }), 400],
   ['with a head over the limit', upgrade({ Cookie: 'c'.repeat(9000) }), 431],
 ];
 for (const [what, text, status] of upgrades)
