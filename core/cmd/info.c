@@ -35,10 +35,11 @@ int hm_cmd_check_config(int argc, char **argv) {
     }
     bool ok = hm_settings_read(words[0], &settings, &text);
     ok = hm_settings_check(&settings, &text) && ok;
-    if (ok)
+    if (ok) {
         printf("%s: everything is right.\n", words[0]);
-    else
-        fwrite(text.data, 1, text.len, stderr);
+        hm_settings_notes(&settings, &text);
+    }
+    if (text.len) fwrite(text.data, 1, text.len, stderr);
     hm_buf_free(&text);
     return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
 }

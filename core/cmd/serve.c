@@ -45,7 +45,8 @@ static void say_address(struct serving *s) {
     if (colon) *colon = '\0';
     bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0 || s->sockets.count;
     // The port may have been chosen by the system.
-    printf("hamroh is serving http://%s:%u/\n", any ? "127.0.0.1" : host, hm_net_port(s->net));
+    printf("hamroh is serving http%s://%s:%u/\n", s->settings.tls_certificate[0] ? "s" : "",
+           any ? "127.0.0.1" : host, hm_net_port(s->net));
     fflush(stdout);
     s->is_ready = true;
     hm_service_tell("READY=1\nSTATUS=Serving on port %u", hm_net_port(s->net));
@@ -136,6 +137,17 @@ static bool put_folder(const char *value, char *to, size_t size, struct hm_buf *
     return false;
 }
 
+static void log_notes(const struct hm_settings *s) {
+    struct hm_buf notes = {0}, text = {0};
+    hm_settings_notes(s, &notes);
+    if (notes.len) {
+        hm_json_put_str(&text, hm_buf_view(&notes));
+        hm_log(HM_WARN, "settings.note", "\"text\":%s", text.data);
+    }
+    hm_buf_free(&notes);
+    hm_buf_free(&text);
+}
+
 // Defaults, then the file (DATA/settings.lua when none is named), then the command line.
 static bool read_settings(struct hm_settings *s, const char *data, const struct overrides *o,
                           struct hm_buf *problems) {
@@ -150,6 +162,7 @@ static bool read_settings(struct hm_settings *s, const char *data, const struct 
     ok = put_folder(o->plugins, s->plugin_dir, sizeof s->plugin_dir, problems) && ok;
     ok = put_folder(o->web, s->web_dir, sizeof s->web_dir, problems) && ok;
     ok = ok && hm_settings_check(s, problems);
+    if (ok) log_notes(s);
     hm_buf_free(&own);
     return ok;
 }

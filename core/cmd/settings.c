@@ -5,6 +5,8 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "net/door.h"
+#include "net/tls.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <math.h>
@@ -33,7 +35,16 @@ struct row {
 
 static const struct row rows[] = {
     {"listen", TEXT, FIELD(listen), 0, 0, 0, "127.0.0.1:8080",
-     "ADDRESS:PORT; put a reverse proxy with TLS in front of any address but this machine's own"},
+     "ADDRESS:PORT; for any address but this machine's own set tls_certificate, or put a reverse proxy with "
+     "TLS in front and name it in trusted_proxy"},
+    {"tls_certificate", TEXT, FIELD(tls_certificate), 0, 0, 0, "",
+     "PEM file: this server's certificate and the chain above it; read again when it changes"},
+    {"tls_key", TEXT, FIELD(tls_key), 0, 0, 0, "", "PEM file: the private key of tls_certificate"},
+    {"trusted_proxy", TEXT, FIELD(trusted_proxy), 0, 0, 0, "",
+     "reverse proxies, such as \"127.0.0.1, 10.0.0.0/8\": only their X-Forwarded-For is believed"},
+    {"allowed_origins", TEXT, FIELD(allowed_origins), 0, 0, 0, "",
+     "pages of these origins, too, may call, such as \"https://portal.example.uz\"; the server's own always "
+     "may"},
     {"web_dir", TEXT, FIELD(web_dir), 0, 0, 0, NULL, "folder of the built web client"},
     {"plugin_dir", TEXT, FIELD(plugin_dir), 0, 0, 0, NULL, "folder of the plugins that ship with Hamroh"},
     {"backup_dir", TEXT, FIELD(backup_dir), 0, 0, 0, "",
@@ -64,6 +75,22 @@ static const struct row rows[] = {
      "largest message from a client"},
     {"connections_max", COUNT, FIELD(connections_max), 16, 1000000, 20000, NULL,
      "connections at the same time"},
+    {"connections_per_address", COUNT, FIELD(connections_per_address), 1, 1000000, 1000, NULL,
+     "of these, from one address (one /64 of IPv6): a whole university stands behind one"},
+    {"connections_per_account", COUNT, FIELD(connections_per_account), 1, 10000, 20, NULL,
+     "of these, signed in to one account"},
+    {"limit_loopback", FLAG, FIELD(limit_loopback), 0, 0, 0, NULL,
+     "count connections of this machine's own programs by address and account, too"},
+    {"header_timeout_ms", COUNT, FIELD(header_timeout_ms), 100, 600000, 20000, NULL,
+     "from the first byte of a connection, TLS included, to the end of the request's head, ms"},
+    {"message_timeout_ms", COUNT, FIELD(message_timeout_ms), 100, 600000, 60000, NULL,
+     "for one message or the body of a request to arrive, ms"},
+    {"send_timeout_ms", COUNT, FIELD(send_timeout_ms), 100, 600000, 30000, NULL,
+     "a client that takes nothing of what is sent to it for so long is given up, ms"},
+    {"silence_timeout_ms", COUNT, FIELD(silence_timeout_ms), 100, 3600000, 100000, NULL,
+     "a client from which nothing comes for so long is given up; it is asked before half of it is over, ms"},
+    {"stranger_timeout_ms", COUNT, FIELD(stranger_timeout_ms), 100, 86400000, 1800000, NULL,
+     "a connection on which nobody signs in and nothing is asked for so long is closed, ms"},
     {"feed_queue", COUNT, FIELD(feed_queue), 16, 100000, 1000, NULL,
      "events that may wait for one slow client before it is told to ask again"},
     {"feed_bytes", COUNT64, FIELD(feed_bytes), 1048576, 1099511627776.0, 268435456, NULL,
@@ -245,8 +272,37 @@ static bool on_loopback(const char *listen) {
            strncmp(listen, "localhost:", 10) == 0;
 }
 
+static void check_network(const struct hm_settings *s, struct hm_buf *problems) {
+    struct hm_networks proxies;
+    struct hm_error err = {0};
+    if (!s->tls_certificate[0] != !s->tls_key[0])
+        hm_buf_text(problems, "tls_certificate, tls_key: set both, or neither\n");
+    else if (s->tls_certificate[0] && !hm_tls_check(s->tls_certificate, s->tls_key, NULL, &err))
+        hm_buf_printf(problems, "tls_certificate: %s\n", err.message);
+    if (!hm_networks_read(s->trusted_proxy, &proxies))
+        hm_buf_printf(problems,
+                      "trusted_proxy: takes at most %d addresses or networks, such as \"127.0.0.1, "
+                      "10.0.0.0/8\"\n",
+                      HM_NETWORKS_MAX);
+    if (!hm_origins_valid(s->allowed_origins))
+        hm_buf_text(problems, "allowed_origins: takes origins without a path, such as "
+                              "\"https://portal.example.uz, https://other.example.uz:8443\"\n");
+}
+
+void hm_settings_notes(const struct hm_settings *s, struct hm_buf *notes) {
+    struct hm_error late = {0}, err = {0};
+    if (!on_loopback(s->listen) && !s->tls_certificate[0] && !s->trusted_proxy[0])
+        hm_buf_printf(notes,
+                      "listen: %s is not of this machine only, and nothing encrypts what goes over it; set "
+                      "tls_certificate, or name the proxy in front in trusted_proxy\n",
+                      s->listen);
+    if (s->tls_certificate[0] && hm_tls_check(s->tls_certificate, s->tls_key, &late, &err) && late.code)
+        hm_buf_printf(notes, "tls_certificate: %s\n", late.message);
+}
+
 bool hm_settings_check(const struct hm_settings *s, struct hm_buf *problems) {
     size_t before = problems->len;
+    check_network(s, problems);
     const char *colon = strrchr(s->listen, ':');
     char *end = NULL;
     unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;

@@ -22,4 +22,7 @@ void hm_settings_change(const struct hm_settings *in_force, const struct hm_sett
                         struct hm_settings *out, struct hm_buf *taken, struct hm_buf *waiting);
 // Each setting as a paragraph of the manual page.
 void hm_settings_write_man(struct hm_buf *out);
+// What is allowed and still worth a warning, one a line: no TLS towards other machines, a certificate out of
+// date.
+void hm_settings_notes(const struct hm_settings *settings, struct hm_buf *notes);
 void hm_settings_write_defaults(struct hm_buf *out); // a commented settings file

@@ -36,6 +36,13 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     bool log_plugin_texts;   // what plugins say goes into the log, not only that they do
     char metrics_token[129]; // /metrics asks for it; empty: this machine only
     unsigned drain_seconds;  // given to calls under way when the server is asked to end
+    // the network (core/net)
+    char tls_certificate[512], tls_key[512]; // PEM files; empty: no TLS here
+    char trusted_proxy[512];                 // addresses or networks whose X-Forwarded-For is believed
+    char allowed_origins[512];               // beside the one that was asked
+    unsigned connections_per_address, connections_per_account;
+    bool limit_loopback; // both count connections from this machine, too
+    unsigned header_timeout_ms, message_timeout_ms, send_timeout_ms, silence_timeout_ms, stranger_timeout_ms;
 };
 
 struct hm_engine;

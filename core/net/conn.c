@@ -8,11 +8,6 @@
 
 #define OUT_PAUSE (1u << 20) // bytes waiting after which no more is read from the client
 
-bool hm_address_is_loopback(const char *address) {
-    if (strncmp(address, "::ffff:", 7) == 0) address += 7;
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
-}
-
 void hm_conn_send(struct hm_conn *conn, struct hm_out *out) {
     if (conn->closing) return;
     hm_queue_push(&conn->out, out);
@@ -123,6 +118,70 @@ static void presence_list(struct hm_conn *conn, struct hm_str params, hm_answer_
     hm_buf_free(&data);
 }
 
+// ---- signing in ---------------------------------------------------------------------------------
+
+struct signing {
+    struct hm_caller *caller; // owned reference
+    hm_answer_fn answer;
+    void *arg;
+    bool fresh; // the sign-in was made by this call, so nobody else has it
+};
+
+static void ignore(void *arg, const struct hm_answer *answer) {
+    (void)arg;
+    (void)answer;
+}
+
+// Takes the session off the connection; a fresh one is ended, too, or each try would leave one behind.
+static void turn_away(struct hm_conn *conn, bool fresh) {
+    struct hm_caller *caller = hm_caller_new();
+    caller->session = conn->caller->session;
+    conn->caller->session = NULL;
+    if (fresh)
+        hm_engine_call(conn->net->engine, caller, HM_LIT("session.logout"), HM_LIT("{}"), ignore, NULL);
+    hm_caller_unref(caller);
+}
+
+static bool account_full(const struct hm_conn *conn, const struct hm_session *session) {
+    char key[HM_ACCOUNT_KEY_MAX], mine[HM_ACCOUNT_KEY_MAX] = "";
+    if (conn->caller->loopback && !conn->net->settings->limit_loopback) return false;
+    hm_account_key(session, key);
+    if (conn->session) hm_account_key(conn->session, mine);
+    unsigned others = hm_tally_of(conn->net->conns_by_account, key) - (strcmp(key, mine) == 0);
+    return others >= conn->net->settings->connections_per_account;
+}
+
+static void signed_in(void *arg, const struct hm_answer *answer) {
+    struct signing *s = arg;
+    struct hm_conn *conn = s->caller->net;
+    const struct hm_session *now = s->caller->session;
+    if (conn && now && now != conn->session && !answer->code && account_full(conn, now)) {
+        conn->net->counts.refused[HM_REFUSED_ACCOUNT]++;
+        turn_away(conn, s->fresh);
+        s->answer(s->arg, &(struct hm_answer){
+                              .code = HM_TOO_MANY,
+                              .message = HM_LIT("this account has too many connections; close one of them"),
+                              .data = HM_LIT("{\"reason\":\"connections\",\"retry_after\":30}")});
+    } else {
+        s->answer(s->arg, answer);
+    }
+    hm_caller_unref(s->caller);
+    free(s);
+}
+
+static bool begins_session(struct hm_str method) {
+    return hm_str_eq(method, HM_LIT("session.login")) || hm_str_eq(method, HM_LIT("session.accept")) ||
+           hm_str_eq(method, HM_LIT("session.resume"));
+}
+
+static void sign_in(struct hm_conn *conn, struct hm_str method, struct hm_str params, hm_answer_fn answer,
+                    void *arg) {
+    struct signing *s = hm_alloc(sizeof *s);
+    *s = (struct signing){hm_caller_ref(conn->caller), answer, arg,
+                          !hm_str_eq(method, HM_LIT("session.resume"))};
+    hm_engine_call(conn->net->engine, conn->caller, method, params, signed_in, s);
+}
+
 // ---- calls --------------------------------------------------------------------------------------
 
 static void call(void *owner, struct hm_json request, struct hm_str method, struct hm_str params,
@@ -135,6 +194,8 @@ static void call(void *owner, struct hm_json request, struct hm_str method, stru
         feed_close(conn, answer, arg);
     else if (hm_str_eq(method, HM_LIT("presence.list")))
         presence_list(conn, params, answer, arg);
+    else if (begins_session(method))
+        sign_in(conn, method, params, answer, arg);
     else
         hm_engine_call(conn->net->engine, conn->caller, method, params, answer, arg);
 }
@@ -152,14 +213,16 @@ static void reply(void *owner, struct hm_str text) {
 
 static const struct hm_rpc_ops rpc_ops = {call, reply};
 
-struct hm_conn *hm_conn_new(struct hm_net *net, struct lws *wsi, const char *address) {
+struct hm_conn *hm_conn_new(struct hm_net *net, struct lws *wsi, const struct hm_client *client) {
     struct hm_conn *conn = hm_alloc(sizeof *conn);
-    conn->kind = HM_KIND_CONN;
     conn->net = net;
     conn->wsi = wsi;
+    conn->sock = hm_sock_of(wsi);
+    conn->sock->conn = conn;
+    conn->place = hm_sock_place_enter(net, client);
     conn->caller = hm_caller_new();
-    snprintf(conn->caller->address, sizeof conn->caller->address, "%s", address);
-    conn->caller->loopback = hm_address_is_loopback(address);
+    snprintf(conn->caller->address, sizeof conn->caller->address, "%s", client->address);
+    conn->caller->loopback = client->loopback;
     conn->caller->persistent = true;
     conn->caller->net = conn;
     conn->peer = hm_rpc_peer_new(&rpc_ops, conn);
@@ -174,8 +237,10 @@ struct hm_conn *hm_conn_new(struct hm_net *net, struct lws *wsi, const char *add
 void hm_conn_free(struct hm_conn *conn) {
     if (!conn) return;
     struct hm_net *net = conn->net;
+    conn->sock->conn = NULL;
     hm_sub_close(conn->sub);
     hm_people_leave(conn);
+    hm_tally_down(net->conns_by_place, conn->place);
     hm_rpc_peer_close(conn->peer);
     conn->caller->net = NULL;
     hm_caller_unref(conn->caller);

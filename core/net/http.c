@@ -14,12 +14,11 @@
 
 #define CHUNK (64u << 10) // bytes of a body sent in one writable callback
 #define NO_STORE "Cache-Control: no-store\r\n"
-#define SEND_S 30 // time for the client to take one chunk
 
-struct http {
-    enum hm_kind kind;
+struct hm_http {
     struct hm_net *net;
     struct lws *wsi;
+    struct hm_sock *sock;
     struct hm_caller *caller;
     struct hm_rpc_peer *peer; // POST /rpc
     struct hm_buf in;         // body of the request
@@ -29,93 +28,64 @@ struct http {
     bool counted; // in net->answering
 };
 
-static void answering(struct http *http) {
+static void answering(struct hm_http *http) {
     if (!http->counted) http->net->answering++;
     http->counted = true;
 }
 
 // ---- responses ----------------------------------------------------------------------------------
 
-static const char *reason_of(unsigned status) {
-    static const struct {
-        unsigned status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {204, "No Content"},
-        {304, "Not Modified"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {411, "Length Required"},
-        {413, "Content Too Large"},
-        {426, "Upgrade Required"},
-        {503, "Service Unavailable"},
-    };
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        if (reasons[i].status == status) return reasons[i].text;
-    return "Error";
-}
-
-// A Host header goes into the policy only when it looks like one: older browsers do not take 'self' for a
-// WebSocket.
-static void put_sockets(struct hm_buf *out, struct lws *wsi) {
-    char host[128];
-    if (lws_hdr_copy(wsi, host, sizeof host, WSI_TOKEN_HOST) <= 0) return;
-    if (host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]")]) return;
-    hm_buf_printf(out, " ws://%s wss://%s", host, host);
-}
-
-static void put_head(struct hm_buf *out, struct lws *wsi, unsigned status, const char *type, size_t len,
-                     const char *more) {
-    hm_buf_printf(out, "HTTP/1.1 %u %s\r\n", status, reason_of(status));
-    if (status != 204 && status != 304)
-        hm_buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, len);
-    hm_buf_text(out, "Content-Security-Policy: default-src 'self'; connect-src 'self'");
-    put_sockets(out, wsi);
-    hm_buf_text(out, "; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-                     "frame-ancestors 'none'\r\n"
-                     "X-Content-Type-Options: nosniff\r\n"
-                     "X-Frame-Options: DENY\r\n"
-                     "Referrer-Policy: no-referrer\r\n"
-                     "Permissions-Policy: camera=(), microphone=(), geolocation=(), payment=(), usb=()\r\n"
-                     "Cross-Origin-Opener-Policy: same-origin\r\n"
-                     "Cross-Origin-Resource-Policy: same-origin\r\n"
-                     "Connection: close\r\n");
-    hm_buf_text(out, more);
-    hm_buf_text(out, "\r\n");
-}
-
-static int respond(struct http *http, unsigned status, const char *type, struct hm_str body,
+static int respond(struct hm_http *http, unsigned status, const char *type, struct hm_str body,
                    const char *more) {
     assert(!http->answered);
     http->answered = true;
     answering(http);
     bool head_only = lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
     hm_buf_reserve(&http->out, body.len + 1024);
-    put_head(&http->out, http->wsi, status, type, body.len, more);
+    hm_head_put(&http->out, http->wsi, status, type, body.len, more);
     if (!head_only) hm_buf_str(&http->out, body);
+    hm_sock_phase(http->sock, HM_PHASE_SEND);
+    lws_set_timeout(http->wsi, NO_PENDING_TIMEOUT, 0); // ours is by chunk
     lws_callback_on_writable(http->wsi);
     return 0;
 }
 
-static int respond_text(struct http *http, unsigned status, const char *text) {
+static int respond_text(struct hm_http *http, unsigned status, const char *text) {
     return respond(http, status, "text/plain; charset=utf-8", hm_str_of(text), NO_STORE);
+}
+
+static const char *headers_of_refusal(unsigned status) {
+    switch (status) {
+    case 405:
+        return NO_STORE "Allow: GET, HEAD\r\n";
+    case 415:
+        return NO_STORE "Accept-Encoding: identity\r\n";
+    case 426:
+        return NO_STORE "Sec-WebSocket-Version: 13\r\n";
+    case 429:
+    case 503:
+        return NO_STORE "Retry-After: 30\r\n";
+    default:
+        return NO_STORE;
+    }
 }
 
 int hm_http_refuse(struct lws *wsi, unsigned status, const char *text) {
     struct hm_buf out = {0};
-    const char *more = status == 426 ? NO_STORE "Sec-WebSocket-Version: 13\r\n" : NO_STORE;
-    put_head(&out, wsi, status, "text/plain; charset=utf-8", strlen(text), more);
-    hm_buf_text(&out, text);
+    hm_head_put(&out, wsi, status, "text/plain; charset=utf-8", strlen(text), headers_of_refusal(status));
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) <= 0) hm_buf_text(&out, text);
     lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP_HEADERS);
     hm_buf_free(&out);
+    hm_sock_phase(hm_sock_of(wsi), HM_PHASE_SEND);
     return -1;
 }
 
-static int on_writable(struct http *http) {
+static int refuse_request(struct hm_http *http, unsigned status, const char *text) {
+    http->net->counts.refused[HM_REFUSED_REQUEST]++;
+    return hm_http_refuse(http->wsi, status, text);
+}
+
+static int on_writable(struct hm_http *http) {
     if (!http->answered) return 0;
     size_t left = http->out.len - http->sent;
     size_t now = left < CHUNK ? left : CHUNK;
@@ -124,9 +94,9 @@ static int on_writable(struct http *http) {
             return -1;
         http->sent += now;
         http->net->counts.bytes_out += now;
+        hm_sock_phase(http->sock, HM_PHASE_SEND); // once more the time for a chunk
     }
     if (http->sent == http->out.len && !lws_partial_buffered(http->wsi)) return -1; // done: it closes
-    lws_set_timeout(http->wsi, PENDING_TIMEOUT_HTTP_CONTENT, SEND_S);
     lws_callback_on_writable(http->wsi);
     return 0;
 }
@@ -135,7 +105,7 @@ static int on_writable(struct http *http) {
 
 static void call(void *owner, struct hm_json request, struct hm_str method, struct hm_str params,
                  hm_answer_fn answer, void *arg) {
-    struct http *http = owner;
+    struct hm_http *http = owner;
     (void)request;
     if (hm_str_eq(method, HM_LIT("feed.open")) || hm_str_eq(method, HM_LIT("feed.close")))
         answer(arg, &(struct hm_answer){.code = HM_METHOD});
@@ -144,7 +114,7 @@ static void call(void *owner, struct hm_json request, struct hm_str method, stru
 }
 
 static void reply(void *owner, struct hm_str text) {
-    struct http *http = owner;
+    struct hm_http *http = owner;
     if (text.len)
         respond(http, 200, "application/json", text, NO_STORE);
     else
@@ -153,7 +123,7 @@ static void reply(void *owner, struct hm_str text) {
 
 static const struct hm_rpc_ops rpc_ops = {call, reply};
 
-static void respond_rpc_error(struct http *http, unsigned status, enum hm_code code, const char *more) {
+static void respond_rpc_error(struct hm_http *http, unsigned status, enum hm_code code, const char *more) {
     struct hm_buf text = {0};
     hm_rpc_put_error(&text, (struct hm_str){0}, &(struct hm_answer){.code = code});
     respond(http, status, "application/json", hm_buf_view(&text), more);
@@ -161,7 +131,7 @@ static void respond_rpc_error(struct http *http, unsigned status, enum hm_code c
 }
 
 // Reads the token now, since the headers may be gone when the body is complete.
-static void find_session(struct http *http) {
+static void find_session(struct hm_http *http) {
     char header[HM_TOKEN_MAX + 16];
     int n = lws_hdr_copy(http->wsi, header, sizeof header, WSI_TOKEN_HTTP_AUTHORIZATION);
     if (n == 0) return;
@@ -172,37 +142,49 @@ static void find_session(struct http *http) {
     http->bad_token = !http->caller->session;
 }
 
-static int start_post(struct http *http) {
+static bool encoded(struct lws *wsi) {
+    char text[16];
+    int n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_ENCODING);
+    return n != 0 && strcasecmp(text, "identity") != 0;
+}
+
+static int start_post(struct hm_http *http) {
     char length[24];
-    if (!hm_ws_same_origin(http->wsi))
+    struct hm_client client;
+    if (!hm_head_same_origin(http->net, http->wsi)) {
+        http->net->counts.refused[HM_REFUSED_ORIGIN]++;
         return hm_http_refuse(http->wsi, 403, "pages of another origin may not call\n");
+    }
+    if (encoded(http->wsi)) // a few bytes of it could be any number of them
+        return refuse_request(http, 415, "a body is taken as it is, without Content-Encoding\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
-        return hm_http_refuse(http->wsi, 411, "Content-Length is needed\n");
+        return refuse_request(http, 411, "Content-Length is needed\n");
     if (strtoull(length, NULL, 10) > http->net->settings->message_bytes) {
         http->net->counts.too_large++;
-        return hm_http_refuse(http->wsi, 413, "the request is too large\n");
+        return refuse_request(http, 413, "the request is too large\n");
     }
-    char address[64] = "";
-    lws_get_peer_simple(http->wsi, address, sizeof address);
+    hm_sock_client(http->net, http->wsi, &client);
     http->caller = hm_caller_new();
-    snprintf(http->caller->address, sizeof http->caller->address, "%s", address);
-    http->caller->loopback = hm_address_is_loopback(address);
+    snprintf(http->caller->address, sizeof http->caller->address, "%s", client.address);
+    http->caller->loopback = client.loopback;
     find_session(http);
+    hm_sock_phase(http->sock, HM_PHASE_BODY);
     return 0;
 }
 
-static int on_body(struct http *http, const void *in, size_t len) {
+static int on_body(struct hm_http *http, const void *in, size_t len) {
     if (!http->caller || http->called) return -1;
     if (http->in.len + len > http->net->settings->message_bytes) return -1;
     hm_buf_add(&http->in, in, len);
     return 0;
 }
 
-static int on_body_complete(struct http *http) {
+static int on_body_complete(struct hm_http *http) {
     if (!http->caller || http->called) return -1; // something came behind the body
     http->called = true;
     answering(http);
     http->net->counts.messages_in++;
+    hm_sock_phase(http->sock, HM_PHASE_WORK);
     if (http->bad_token) {
         respond_rpc_error(http, 401, HM_UNAUTHENTICATED, NO_STORE "WWW-Authenticate: Bearer\r\n");
         return 0;
@@ -214,11 +196,11 @@ static int on_body_complete(struct http *http) {
 
 // ---- GET ----------------------------------------------------------------------------------------
 
-static int get_healthz(struct http *http) {
+static int get_healthz(struct hm_http *http) {
     return respond_text(http, 200, "ok\n");
 }
 
-static int get_readyz(struct http *http) {
+static int get_readyz(struct hm_http *http) {
     struct hm_buf text = {0};
     bool ready = !http->net->closing && hm_engine_ready(http->net->engine);
     hm_buf_text(&text, ready ? "ready\n" : "not ready\n");
@@ -228,7 +210,7 @@ static int get_readyz(struct http *http) {
     return result;
 }
 
-static bool bears_metrics_token(struct http *http) {
+static bool bears_metrics_token(struct hm_http *http) {
     char header[sizeof http->net->settings->metrics_token + 16] = "";
     const char *token = http->net->settings->metrics_token;
     size_t len = strlen(token);
@@ -239,14 +221,14 @@ static bool bears_metrics_token(struct http *http) {
 
 // With a token, everybody needs it. Without one, only who is on this machine and did not come through a proxy
 // that is.
-static bool may_read_metrics(struct http *http) {
-    char address[64] = "";
+static bool may_read_metrics(struct hm_http *http) {
+    struct hm_client client;
     if (http->net->settings->metrics_token[0]) return bears_metrics_token(http);
-    lws_get_peer_simple(http->wsi, address, sizeof address);
-    return hm_address_is_loopback(address) && !lws_hdr_total_length(http->wsi, WSI_TOKEN_X_FORWARDED_FOR);
+    hm_sock_client(http->net, http->wsi, &client);
+    return client.loopback;
 }
 
-static int get_metrics(struct http *http) {
+static int get_metrics(struct hm_http *http) {
     if (!may_read_metrics(http)) return respond_text(http, 404, "not found\n");
     struct hm_buf text = {0};
     hm_metrics(http->net, &text);
@@ -255,7 +237,7 @@ static int get_metrics(struct http *http) {
     return 0;
 }
 
-static int get_openrpc(struct http *http) {
+static int get_openrpc(struct hm_http *http) {
     char value[100];
     struct hm_buf text = {0};
     const char *institution = lws_get_urlarg_by_name(http->wsi, "institution=", value, sizeof value);
@@ -265,14 +247,14 @@ static int get_openrpc(struct http *http) {
     return 0;
 }
 
-static int get_rpc(struct http *http) {
+static int get_rpc(struct hm_http *http) {
     return respond(http, 405, "text/plain; charset=utf-8", HM_LIT("POST here, or upgrade to a WebSocket\n"),
                    NO_STORE "Allow: POST\r\n");
 }
 
 static const struct {
     const char *path;
-    int (*get)(struct http *http);
+    int (*get)(struct hm_http *http);
 } pages[] = {{"/healthz", get_healthz},
              {"/readyz", get_readyz},
              {"/metrics", get_metrics},
@@ -297,7 +279,7 @@ static const char not_built[] =
     "<p>The interface for programs is at <code>/rpc</code>, its description at <a "
     "href=\"/openrpc.json\">/openrpc.json</a>.</p></html>\n";
 
-static int get_file(struct http *http, struct hm_str path) {
+static int get_file(struct hm_http *http, struct hm_str path) {
     bool root = hm_str_eq(path, HM_LIT("/"));
     struct hm_file file;
     if (!hm_files_get(http->net->files, root ? HM_LIT("/index.html") : path, accepts_gzip(http->wsi),
@@ -313,15 +295,22 @@ static int get_file(struct http *http, struct hm_str path) {
     return respond(http, 200, file.type, file.body, more);
 }
 
-static int on_request(struct http *http, struct hm_str path) {
+static bool has_body(struct lws *wsi) {
+    char length[24];
+    int n = lws_hdr_copy(wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    return n != 0 && strtoull(length, NULL, 10) > 0;
+}
+
+static int on_request(struct hm_http *http, struct hm_str path) {
     bool read = lws_hdr_total_length(http->wsi, WSI_TOKEN_GET_URI) > 0 ||
                 lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
+    struct hm_refused refused = hm_head_check(http->wsi);
     http->net->counts.http++;
+    if (refused.status) return refuse_request(http, refused.status, refused.text);
     if (lws_hdr_total_length(http->wsi, WSI_TOKEN_POST_URI) > 0 && hm_str_eq(path, HM_LIT("/rpc")))
         return start_post(http);
-    if (!read) return hm_http_refuse(http->wsi, 405, "method not allowed\n");
-    if (lws_hdr_total_length(http->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
-        return hm_http_refuse(http->wsi, 400, "a body is not wanted here\n");
+    if (!read) return refuse_request(http, 405, "method not allowed\n");
+    if (has_body(http->wsi)) return refuse_request(http, 400, "a body is not wanted here\n");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         if (hm_str_eq(path, hm_str_of(pages[i].path))) return pages[i].get(http);
     return get_file(http, path);
@@ -329,10 +318,10 @@ static int on_request(struct http *http, struct hm_str path) {
 
 // ---- libwebsockets ------------------------------------------------------------------------------
 
-static void http_free(struct http *http) {
+static void http_free(struct hm_http *http) {
     if (!http) return;
-    lws_set_opaque_user_data(http->wsi, NULL);
     if (http->counted) http->net->answering--;
+    http->sock->http = NULL;
     hm_rpc_peer_close(http->peer);
     if (http->caller) hm_caller_unref(http->caller);
     hm_buf_free(&http->in);
@@ -340,22 +329,20 @@ static void http_free(struct http *http) {
     free(http);
 }
 
-static int begin(struct hm_net *net, struct lws *wsi, const void *in, size_t len) {
-    struct http *http = hm_alloc(sizeof *http);
-    http->kind = HM_KIND_HTTP;
-    http->net = net;
-    http->wsi = wsi;
-    lws_set_opaque_user_data(wsi, http);
+static int begin(struct hm_sock *sock, const void *in, size_t len) {
+    struct hm_http *http = hm_alloc(sizeof *http);
+    http->net = sock->net;
+    http->wsi = sock->wsi;
+    http->sock = sock;
+    sock->http = http;
     return on_request(http, (struct hm_str){in, len});
 }
 
-int hm_http_callback(struct hm_net *net, struct lws *wsi, enum lws_callback_reasons reason, void *in,
-                     size_t len) {
-    struct http *http = lws_get_opaque_user_data(wsi);
-    assert(!http || http->kind == HM_KIND_HTTP);
+int hm_http_callback(struct hm_sock *sock, enum lws_callback_reasons reason, void *in, size_t len) {
+    struct hm_http *http = sock->http;
     switch (reason) {
     case LWS_CALLBACK_HTTP:
-        return http ? -1 : begin(net, wsi, in, len);
+        return http ? -1 : begin(sock, in, len);
     case LWS_CALLBACK_HTTP_BODY:
         return http ? on_body(http, in, len) : 0;
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:

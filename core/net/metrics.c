@@ -24,6 +24,32 @@ static struct waiting waiting_of(const struct hm_net *net) {
     return w;
 }
 
+static const char *const refusals[HM_REFUSALS] = {
+    [HM_REFUSED_ORIGIN] = "origin",   [HM_REFUSED_FULL] = "full",       [HM_REFUSED_ADDRESS] = "address",
+    [HM_REFUSED_ACCOUNT] = "account", [HM_REFUSED_UPGRADE] = "upgrade", [HM_REFUSED_REQUEST] = "request",
+    [HM_REFUSED_FRAME] = "frame",
+};
+static const char *const lates[HM_LATES] = {
+    [HM_LATE_HEAD] = "head",     [HM_LATE_MESSAGE] = "message", [HM_LATE_SEND] = "send",
+    [HM_LATE_SILENT] = "silent", [HM_LATE_SIGN_IN] = "sign_in",
+};
+
+static void put_labelled(struct hm_buf *out, const char *name, const char *help, const char *label,
+                         const char *const values[], const uint64_t counts[], size_t count) {
+    hm_metric_head(out, name, HM_COUNTER, help);
+    for (size_t i = 0; i < count; i++)
+        hm_metric_count(out, name, label, values[i], counts[i]);
+}
+
+static void put_tls(struct hm_buf *out, const struct hm_tls_counts *t) {
+    hm_metric_one(out, "hamroh_tls_reloads_total", HM_COUNTER, "Certificates taken while serving",
+                  (double)t->reloads);
+    hm_metric_one(out, "hamroh_tls_reload_failures_total", HM_COUNTER,
+                  "New certificates that could not be taken", (double)t->failures);
+    hm_metric_one(out, "hamroh_tls_certificate_expires_seconds", HM_GAUGE,
+                  "End of the certificate, Unix time", (double)t->expires_ms / 1000);
+}
+
 void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
     const struct hm_net_counts *n = &net->counts;
     const struct hm_feed_counts *f = hm_feed_counts(net->feed);
@@ -36,7 +62,6 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
         {"hamroh_connections_max", HM_GAUGE, "WebSocket connections that may be open",
          net->settings->connections_max},
         {"hamroh_connections_opened_total", HM_COUNTER, "WebSocket connections accepted", n->opened},
-        {"hamroh_connections_refused_total", HM_COUNTER, "Connections refused (origin, limit)", n->refused},
         {"hamroh_connections_slow_total", HM_COUNTER, "Connections given up since they did not read",
          n->slow_closed},
         {"hamroh_http_requests_total", HM_COUNTER, "HTTP requests", n->http},
@@ -70,5 +95,10 @@ void hm_metrics(const struct hm_net *net, struct hm_buf *out) {
         hm_metric_head(out, rows[i].name, rows[i].type, rows[i].help);
         hm_metric_count(out, rows[i].name, NULL, NULL, rows[i].value);
     }
+    put_labelled(out, "hamroh_connections_refused_total", "Connections, requests and sign-ins refused",
+                 "reason", refusals, n->refused, HM_REFUSALS);
+    put_labelled(out, "hamroh_connections_timed_out_total", "Connections given up, by what did not come",
+                 "waited_for", lates, n->late, HM_LATES);
+    if (net->tls) put_tls(out, hm_tls_counts(net->tls));
     hm_engine_metrics(net->engine, out);
 }

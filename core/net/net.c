@@ -77,6 +77,10 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     net->loop = loop;
     net->settings = hm_engine_settings(engine);
     net->people = hm_people_new();
+    net->sockets_by_place = hm_tally_new();
+    net->conns_by_place = hm_tally_new();
+    net->conns_by_account = hm_tally_new();
+    hm_networks_read(net->settings->trusted_proxy, &net->proxies);
     struct hm_feed_ops ops = hm_conn_feed_ops;
     ops.arg = net;
     net->feed = hm_feed_new(loop, &ops,
@@ -91,6 +95,9 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     net->control = hm_control_new(net, data_dir, err);
     if (!net->control) goto out;
     if (!control_only && sockets && sockets->count) net->listening = hm_listen_new(net, sockets);
+    if (net->settings->tls_certificate[0] && !control_only &&
+        !hm_tls_open(loop, net->settings->tls_certificate, net->settings->tls_key, &net->tls, err))
+        goto out;
     if (!control_only && !hm_ws_open(net, err)) goto out;
     ok = true;
 out:
@@ -102,13 +109,12 @@ out:
     return ok;
 }
 
-bool hm_net_reload(struct hm_net *net, struct hm_error *err) {
-    (void)net, (void)err; // no certificates here yet
-    return true;
-}
-
 unsigned hm_net_port(const struct hm_net *net) {
     return net->port;
+}
+
+bool hm_net_reload(struct hm_net *net, struct hm_error *err) {
+    return !net || !net->tls || hm_tls_reload(net->tls, err);
 }
 
 void hm_net_close(struct hm_net *net) {
@@ -119,9 +125,13 @@ void hm_net_close(struct hm_net *net) {
     hm_listen_free(net->listening);
     hm_control_free(net->control);
     hm_ws_close(net);
+    hm_tls_free(net->tls);
     hm_feed_free(net->feed);
     hm_presence_free(net->presence);
     hm_people_free(net->people);
+    hm_tally_free(net->sockets_by_place);
+    hm_tally_free(net->conns_by_place);
+    hm_tally_free(net->conns_by_account);
     hm_files_free(net->files);
     free(net);
 }

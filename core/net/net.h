@@ -16,7 +16,8 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
 // Accepts nobody and lets what was asked be answered and sent; then says goodbye (1001) to every WebSocket
 // and calls drained, once. There is no limit of time here.
 void hm_net_drain(struct hm_net *net, void (*drained)(void *arg), void *arg);
-// Reads again what is read from files while serving (certificates). False: the old ones stay in force.
+// Reads the certificate again (SIGHUP); on any problem the one in use stays, the log says why, and *err (may
+// be NULL) too. No connection is touched. Nothing to do without TLS, or with net NULL.
 bool hm_net_reload(struct hm_net *net, struct hm_error *err);
 unsigned hm_net_port(const struct hm_net *net); // the port really listened on (settings may say 0)
 void hm_net_close(struct hm_net *net);          // closes connections with 1001

@@ -81,6 +81,8 @@ static void unlist_session(struct hm_conn *conn) {
 
 void hm_people_leave(struct hm_conn *conn) {
     if (!conn->session) return;
+    hm_tally_down(conn->net->conns_by_account, conn->account);
+    conn->account = NULL;
     unlist_person(conn);
     unlist_session(conn);
     hm_session_unref(conn->session);
@@ -93,7 +95,10 @@ void hm_people_sync(struct hm_conn *conn) {
     hm_sub_close(conn->sub); // what another person may see must not go on
     hm_people_leave(conn);
     if (!now) return;
+    char key[HM_ACCOUNT_KEY_MAX];
     conn->session = hm_session_ref(now);
+    hm_account_key(now, key);
+    conn->account = hm_tally_up(conn->net->conns_by_account, key);
     list_session(conn);
     list_person(conn);
 }

@@ -16,6 +16,7 @@
 //  set.
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "net/inside.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -27,14 +28,17 @@
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
 #define PARTIAL_ALL (256u << 20) // bytes of incomplete messages, all connections together
-#define PING_AFTER_MS 45000      // silence after which the client is asked whether it is there
-#define DEAD_AFTER_MS 100000     // silence after which it is not
-#define PARTIAL_MS 60000         // longest time for one message to arrive
-#define STRANGER_MS (30 * 60000) // idle time of a connection on which nobody is signed in
 #define GOODBYE_MS 5000          // time for the client to answer our close
-#define SWEEP_S 5.
-#define SOCKETS_SPARE 256 // for HTTP, beside connections_max
-#define FILES_SPARE 24    // descriptors kept for what is not a client
+#define SWEEP_MOST_S 1.          // between looks at guests; at WebSockets every fifth time
+#define SWEEP_LEAST_S 0.02
+#define SWEEP_CONNS 5
+#define HEAD_BYTES 16384 // a request's head in libwebsockets, all it says counted; head.c has a smaller limit
+#define TLS_RECORD                                                                                           \
+    (16u << 10) // so that one read takes all of a record and none waits where epoll does not see it
+#define EXTENSIONS_MAX 200 // bytes of that list; none is used
+#define FILES_SPARE 24     // of them kept free even when there are few: see few_left
+#define FILES_ELSE 256     // file descriptors for everything but sockets
+#define SOCKETS_SPARE 256  // for HTTP, beside connections_max
 
 // ---- writing ------------------------------------------------------------------------------------
 
@@ -88,6 +92,14 @@ static bool send_straight(struct hm_conn *conn, size_t *sent, bool *blocked) {
     return n >= 0;
 }
 
+// What libwebsockets has read and not given out, or OpenSSL has decrypted, is seen by no poll and served only
+// after some event of libwebsockets' own: so one is asked for.
+static void resume(struct hm_conn *conn) {
+    conn->paused = false;
+    lws_rx_flow_control(conn->wsi, 1);
+    lws_callback_on_writable(conn->wsi);
+}
+
 // False when the connection is broken.
 static bool flush(struct hm_conn *conn) {
     size_t sent = 0;
@@ -100,10 +112,8 @@ static bool flush(struct hm_conn *conn) {
     if (!ok) return false;
     if (conn->out.count && !conn->closing)
         lws_callback_on_writable(conn->wsi);
-    else if (conn->paused) {
-        conn->paused = false;
-        lws_rx_flow_control(conn->wsi, 1);
-    }
+    else if (conn->paused)
+        resume(conn);
     return true;
 }
 
@@ -114,14 +124,14 @@ void hm_ws_dirty(struct hm_conn *conn) {
     conn->net->dirty = conn;
 }
 
-// Ends it without goodbye and (unless libwebsockets still has something to send) frees it. Never from within
-// a callback of libwebsockets.
+// Ends it without goodbye; it is freed now or in the next turn of the loop. Never from within a callback of
+// libwebsockets.
 static void give_up(struct hm_conn *conn) {
     hm_sub_close(conn->sub);
     hm_queue_clear(&conn->out);
     if (!conn->closing) conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
     conn->closing = true;
-    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+    hm_sock_hang_up(conn->sock);
 }
 
 static void flush_all(struct hm_net *net) {
@@ -155,8 +165,7 @@ static int close_with(struct hm_conn *conn, unsigned code, const char *why) {
     hm_queue_clear(&conn->out);
     conn->closing = true;
     conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
-    if (conn->paused) lws_rx_flow_control(conn->wsi, 1);
-    conn->paused = false;
+    if (conn->paused) resume(conn);
     return lws_write(conn->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
 }
 
@@ -173,11 +182,16 @@ static int on_writable(struct hm_conn *conn) {
 
 // ---- reading ------------------------------------------------------------------------------------
 
+static int refuse_frame(struct hm_conn *conn, unsigned code, const char *why) {
+    conn->net->counts.refused[HM_REFUSED_FRAME]++;
+    return close_with(conn, code, why);
+}
+
 static int on_message(struct hm_conn *conn, struct hm_str text) {
     conn->asked_ms = conn->heard_ms;
     conn->net->counts.messages_in++;
     if (!hm_rpc_take(conn->peer, text))
-        return close_with(conn, LWS_CLOSE_STATUS_INVALID_PAYLOAD, "text must be UTF-8");
+        return refuse_frame(conn, LWS_CLOSE_STATUS_INVALID_PAYLOAD, "text must be UTF-8");
     return 0;
 }
 
@@ -187,20 +201,21 @@ static int on_receive(struct hm_conn *conn, void *in, size_t len) {
     conn->heard_ms = (int64_t)(hm_mono_us() / 1000);
     if (conn->closing) return 0;
     if (lws_frame_is_binary(conn->wsi))
-        return close_with(conn, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "text frames only");
+        return refuse_frame(conn, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "text frames only");
     if (conn->in.len + len + more > net->settings->message_bytes) {
         net->counts.too_large++;
-        return close_with(conn, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
+        return refuse_frame(conn, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
     }
-    if (net->partial_bytes + len > PARTIAL_ALL) return close_with(conn, 1013, "try again later");
+    if (net->partial_bytes + len > PARTIAL_ALL) return refuse_frame(conn, 1013, "try again later");
     bool final = lws_is_final_fragment(conn->wsi);
-    if (final && !conn->in.len) return on_message(conn, (struct hm_str){in, len});
-    if (!conn->in.len) conn->partial_ms = conn->heard_ms;
+    if (final && !conn->partial_ms) return on_message(conn, (struct hm_str){in, len});
+    if (!conn->partial_ms) conn->partial_ms = conn->heard_ms;
     hm_buf_add(&conn->in, in, len);
     net->partial_bytes += len;
     if (!final) return 0;
     struct hm_buf whole = conn->in;
     conn->in = (struct hm_buf){0};
+    conn->partial_ms = 0;
     net->partial_bytes -= whole.len;
     int result = on_message(conn, hm_buf_view(&whole));
     hm_buf_free(&whole);
@@ -208,19 +223,6 @@ static int on_receive(struct hm_conn *conn, void *in, size_t len) {
 }
 
 // ---- upgrade ------------------------------------------------------------------------------------
-
-// "https://host:port" against "host:port", without regard to case.
-static bool origin_is(const char *origin, const char *host) {
-    const char *at = strstr(origin, "://");
-    return at && strcasecmp(at + 3, host) == 0;
-}
-
-bool hm_ws_same_origin(struct lws *wsi) {
-    char origin[300], host[300];
-    int n = lws_hdr_copy(wsi, origin, sizeof origin, WSI_TOKEN_ORIGIN);
-    if (n == 0) return true;
-    return n > 0 && lws_hdr_copy(wsi, host, sizeof host, WSI_TOKEN_HOST) > 0 && origin_is(origin, host);
-}
 
 // A client that asks for subprotocols must ask for ours among them, since it would not take a connection
 // without.
@@ -233,45 +235,99 @@ static bool offers_jsonrpc(struct lws *wsi) {
     return false;
 }
 
-static int on_upgrade(struct hm_net *net, struct lws *wsi) {
+// A list of words, separated by commas, has this one.
+static bool has_word(struct lws *wsi, enum lws_token_indexes token, const char *word) {
+    char list[128], *rest = list, *name;
+    if (lws_hdr_copy(wsi, list, sizeof list, token) <= 0) return false;
+    while ((name = strsep(&rest, ", \t")))
+        if (strcasecmp(name, word) == 0) return true;
+    return false;
+}
+
+// 16 bytes in base 64 (RFC 6455, 4.1).
+static bool key_valid(struct lws *wsi) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char key[32];
+    return lws_hdr_copy(wsi, key, sizeof key, WSI_TOKEN_KEY) == 24 && strspn(key, digits) == 22 &&
+           strcmp(key + 22, "==") == 0;
+}
+
+// All that libwebsockets would look at itself is looked at here before: what it refuses after it has begun to
+// change the connection is not answered, and was where CVE-2025-11677 lay.
+static struct hm_refused upgrade_check(struct lws *wsi) {
     char text[64];
-    if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_UPGRADE) <= 0)
-        return -1; // the headers are gone: it was refused already
-    if (strcasecmp(text, "websocket") != 0)
-        return hm_http_refuse(wsi, 403, "only an upgrade to websocket is possible here\n");
+    struct hm_refused refused = hm_head_check(wsi);
+    if (refused.status) return refused;
+    if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_UPGRADE) <= 0 || strcasecmp(text, "websocket") != 0)
+        return (struct hm_refused){403, "only an upgrade to websocket is possible here\n"};
     if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_GET_URI) <= 0 || strcmp(text, "/rpc") != 0)
-        return hm_http_refuse(wsi, 404, "the WebSocket is at /rpc\n");
+        return (struct hm_refused){404, "the WebSocket is at GET /rpc\n"};
+    if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP) <= 0 || strcmp(text, "HTTP/1.1") != 0)
+        return (struct hm_refused){505, "an upgrade is possible from HTTP/1.1 only\n"};
+    if (!has_word(wsi, WSI_TOKEN_CONNECTION, "upgrade"))
+        return (struct hm_refused){400, "Connection must say Upgrade\n"};
     if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_VERSION) <= 0 || strcmp(text, "13") != 0)
-        return hm_http_refuse(wsi, 426, "Sec-WebSocket-Version must be 13\n");
-    if (!offers_jsonrpc(wsi)) return hm_http_refuse(wsi, 400, "the subprotocol here is jsonrpc, or none\n");
-    if (!hm_ws_same_origin(wsi)) {
-        net->counts.refused++;
-        return hm_http_refuse(wsi, 403, "pages of another origin may not connect\n");
+        return (struct hm_refused){426, "Sec-WebSocket-Version must be 13\n"};
+    if (!key_valid(wsi)) return (struct hm_refused){400, "Sec-WebSocket-Key must be 16 bytes in base 64\n"};
+    if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH) != 0 && strcmp(text, "0") != 0)
+        return (struct hm_refused){400, "an upgrade has no body\n"};
+    // libwebsockets copies that list into the buffer in which the answer is being made, over the answer.
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > EXTENSIONS_MAX)
+        return (struct hm_refused){400, "Sec-WebSocket-Extensions is too long\n"};
+    if (!offers_jsonrpc(wsi)) return (struct hm_refused){400, "the subprotocol here is jsonrpc, or none\n"};
+    return (struct hm_refused){0};
+}
+
+static int refuse_upgrade(struct hm_net *net, struct lws *wsi, enum hm_refusal why, unsigned status,
+                          const char *text) {
+    net->counts.refused[why]++;
+    return hm_http_refuse(wsi, status, text);
+}
+
+static int on_upgrade(struct hm_net *net, struct lws *wsi) {
+    struct hm_client client;
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) <= 0) { // the headers are gone: it was refused already
+        net->counts.refused[HM_REFUSED_UPGRADE]++;
+        return -1;
     }
-    if (net->closing || net->draining || net->conn_count >= net->settings->connections_max) {
-        net->counts.refused++;
-        return hm_http_refuse(wsi, 503, "too many connections; try again later\n");
-    }
+    struct hm_refused refused = upgrade_check(wsi);
+    if (refused.status) return refuse_upgrade(net, wsi, HM_REFUSED_UPGRADE, refused.status, refused.text);
+    if (!hm_head_same_origin(net, wsi))
+        return refuse_upgrade(net, wsi, HM_REFUSED_ORIGIN, 403, "pages of another origin may not connect\n");
+    if (net->closing || net->draining || net->conn_count >= net->settings->connections_max)
+        return refuse_upgrade(net, wsi, HM_REFUSED_FULL, 503, "too many connections; try again later\n");
+    hm_sock_client(net, wsi, &client);
+    if (hm_sock_place_full(net, &client))
+        return refuse_upgrade(net, wsi, HM_REFUSED_ADDRESS, 429,
+                              "too many connections from this address; try again later\n");
     return 0;
 }
 
 static int on_established(struct hm_net *net, struct lws *wsi) {
-    char address[64] = "";
-    lws_get_peer_simple(wsi, address, sizeof address);
-    struct hm_conn *conn = hm_conn_new(net, wsi, address);
+    struct hm_client client;
+    hm_sock_client(net, wsi, &client);
+    struct hm_conn *conn = hm_conn_new(net, wsi, &client);
     conn->heard_ms = conn->asked_ms = (int64_t)(hm_mono_us() / 1000);
-    lws_set_opaque_user_data(wsi, conn);
+    hm_sock_phase(conn->sock, HM_PHASE_OPEN);
     return 0;
 }
 
-static void on_closed(struct lws *wsi, struct hm_conn *conn) {
-    lws_set_opaque_user_data(wsi, NULL);
-    hm_conn_free(conn);
+// What libwebsockets answers with the code that came, although RFC 6455 (7.4, 5.5.1) forbids it.
+static bool close_valid(const unsigned char *payload, size_t len) {
+    if (len == 1) return false;
+    return len < 3 || hm_utf8_valid((struct hm_str){(const char *)payload + 2, len - 2});
 }
 
-static struct hm_conn *conn_of(struct lws *wsi) {
-    struct hm_conn *conn = lws_get_opaque_user_data(wsi);
-    return conn && conn->kind == HM_KIND_CONN ? conn : NULL;
+static int on_peer_close(struct hm_conn *conn, const void *payload, size_t len) {
+    if (conn->closing) return -1; // it answers our own close: then that is all
+    if (!close_valid(payload, len)) {
+        refuse_frame(conn, LWS_CLOSE_STATUS_PROTOCOL_ERR, "no proper close");
+        return -1;
+    }
+    hm_sub_close(conn->sub);
+    conn->closing = true;
+    conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
+    return 0;
 }
 
 static int ws_callback(struct hm_conn *conn, enum lws_callback_reasons reason, void *in, size_t len) {
@@ -283,16 +339,11 @@ static int ws_callback(struct hm_conn *conn, enum lws_callback_reasons reason, v
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return on_writable(conn);
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: {
-        bool answers = conn->closing; // it answers our own close: then that is all
-        hm_sub_close(conn->sub);
-        conn->closing = true;
-        conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
-        return answers ? -1 : 0;
-    }
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return on_peer_close(conn, in, len);
     case LWS_CALLBACK_CLOSED:
     case LWS_CALLBACK_WSI_DESTROY:
-        on_closed(conn->wsi, conn);
+        hm_conn_free(conn);
         return 0;
     default:
         return 0;
@@ -308,30 +359,48 @@ static bool few_left(intptr_t fd) {
 }
 
 // Whether a connection that was just accepted may stay.
-static bool admit(struct hm_net *net, int fd) {
-    if (!net->draining && net->sockets < net->settings->connections_max + SOCKETS_SPARE && !few_left(fd))
-        return true;
-    net->counts.refused++;
+static bool admit(struct hm_net *net, int fd, const struct sockaddr_storage *peer) {
+    if (!net->draining && !few_left(fd)) return hm_sock_let_in(net, peer);
+    net->counts.refused[HM_REFUSED_FULL]++;
     return false;
 }
 
 void hm_ws_adopt(struct hm_net *net, int fd) {
-    if (net->vhost && admit(net, fd))
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof peer;
+    getpeername(fd, (struct sockaddr *)&peer, &len);
+    if (net->vhost && admit(net, fd, &peer))
         lws_adopt_socket_vhost(net->vhost, fd); // closes it when it cannot
     else
         close(fd);
 }
 
+static void on_destroy(struct hm_net *net, struct hm_sock *sock) {
+    net->sockets--;
+    if (!sock) return;
+    if (sock->conn) hm_conn_free(sock->conn);
+    hm_http_callback(sock, LWS_CALLBACK_WSI_DESTROY, NULL, 0);
+    hm_sock_free(sock);
+}
+
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     struct hm_net *net = lws_context_user(lws_get_context(wsi));
-    struct hm_conn *conn;
-    (void)user;
-    switch (reason) {
+    switch (reason) { // wsi is no real one in some of these
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+        return hm_tls_prepare(net->tls, user) ? 0 : -1;
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+        return admit(net, (int)(intptr_t)in, &((const struct lws_filter_network_conn_args *)user)->cli_addr)
+                   ? 0
+                   : 1;
     case LWS_CALLBACK_WSI_CREATE:
         net->sockets++;
         return 0;
-    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-        return admit(net, (int)(intptr_t)in) ? 0 : 1;
+    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+        hm_sock_new(net, wsi);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        on_destroy(net, hm_sock_of(wsi));
+        return 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return on_upgrade(net, wsi);
     case LWS_CALLBACK_ESTABLISHED:
@@ -339,14 +408,13 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_RAW_ADOPT: // a CONNECT request
     case LWS_CALLBACK_RAW_RX:
         return -1;
-    case LWS_CALLBACK_WSI_DESTROY:
-        net->sockets--;
-        break;
     default:
         break;
     }
-    if ((conn = conn_of(wsi))) return ws_callback(conn, reason, in, len);
-    return hm_http_callback(net, wsi, reason, in, len);
+    struct hm_sock *sock = hm_sock_of(wsi);
+    if (!sock) return 0;
+    if (reason == LWS_CALLBACK_CLOSED_HTTP) hm_sock_closing(sock);
+    return sock->conn ? ws_callback(sock->conn, reason, in, len) : hm_http_callback(sock, reason, in, len);
 }
 
 // ---- time ---------------------------------------------------------------------------------------
@@ -356,27 +424,69 @@ static void on_tick(lws_sorted_usec_list_t *tick) {
     lws_sul_schedule(net->lws, 0, &net->tick, on_tick, LWS_US_PER_SEC);
 }
 
+// Whether the client has taken nothing for too long of what waits for it.
+static bool stuck(struct hm_conn *conn, int64_t now) {
+    if (!conn->out.count && !lws_partial_buffered(conn->wsi)) {
+        conn->moved_ms = 0;
+        return false;
+    }
+    uint64_t acked = hm_sock_acked(conn->sock);
+    if (!conn->moved_ms || acked != conn->acked) {
+        conn->moved_ms = now;
+        conn->acked = acked;
+    }
+    return now - conn->moved_ms > conn->net->settings->send_timeout_ms;
+}
+
+static void give_up_late(struct hm_conn *conn, enum hm_lateness which) {
+    if (!conn->closing) conn->net->counts.late[which]++;
+    give_up(conn);
+}
+
+static void sweep_conn(struct hm_conn *conn, int64_t now) {
+    const struct hm_settings *s = conn->net->settings;
+    int64_t silent = now - conn->heard_ms;
+    if (conn->closing && now - conn->closing_ms > GOODBYE_MS)
+        give_up(conn);
+    else if (stuck(conn, now))
+        give_up_late(conn, HM_LATE_SEND);
+    else if (silent > s->silence_timeout_ms)
+        give_up_late(conn, HM_LATE_SILENT);
+    else if (conn->partial_ms && now - conn->partial_ms > s->message_timeout_ms)
+        give_up_late(conn, HM_LATE_MESSAGE);
+    else if (conn->closing)
+        return;
+    else if (!conn->session && now - conn->asked_ms > s->stranger_timeout_ms) {
+        conn->net->counts.late[HM_LATE_SIGN_IN]++;
+        if (close_with(conn, LWS_CLOSE_STATUS_NORMAL, "idle") < 0) give_up(conn);
+    } else if (silent > s->silence_timeout_ms * 9 / 20) {
+        conn->ping = true;
+        lws_callback_on_writable(conn->wsi);
+    }
+}
+
 static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int events) {
     struct hm_net *net = timer->data;
     struct hm_conn *next;
     int64_t now = (int64_t)(hm_mono_us() / 1000);
     (void)loop;
     (void)events;
+    hm_sock_sweep(net);
+    if (++net->sweeps % SWEEP_CONNS) return;
     for (struct hm_conn *conn = net->conns; conn; conn = next) {
         next = conn->next;
-        int64_t silent = now - conn->heard_ms;
-        bool late = conn->in.len && now - conn->partial_ms > PARTIAL_MS;
-        if (silent > DEAD_AFTER_MS || late || (conn->closing && now - conn->closing_ms > GOODBYE_MS)) {
-            give_up(conn);
-        } else if (conn->closing) {
-            continue;
-        } else if (!conn->session && now - conn->asked_ms > STRANGER_MS) {
-            if (close_with(conn, LWS_CLOSE_STATUS_NORMAL, "idle") < 0) give_up(conn);
-        } else if (silent > PING_AFTER_MS) {
-            conn->ping = true;
-            lws_callback_on_writable(conn->wsi);
-        }
+        sweep_conn(conn, now);
     }
+}
+
+// A twentieth of the shortest time limit, so that each is kept within a quarter.
+static double sweep_every(const struct hm_settings *s) {
+    unsigned limits[] = {s->header_timeout_ms, s->message_timeout_ms, s->send_timeout_ms,
+                         s->silence_timeout_ms, s->stranger_timeout_ms};
+    double least = SWEEP_MOST_S;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (limits[i] / 20000. < least) least = limits[i] / 20000.;
+    return least > SWEEP_LEAST_S ? least : SWEEP_LEAST_S;
 }
 
 // ---- opening ------------------------------------------------------------------------------------
@@ -418,10 +528,38 @@ static bool read_listen(const char *listen, char host[128], int *port, bool *v6,
     return true;
 }
 
-static const struct lws_protocols protocols[] = {
+// rx_buffer_size is the memory of a connection that is read at once. Over TLS it must hold a whole record:
+// with the rest of one still in OpenSSL, libwebsockets reads on whatever flow control says, puts what it read
+// back, and does so for ever (a client that asks much and reads nothing was enough).
+static const struct lws_protocols plain_protocols[] = {
     {.name = "jsonrpc", .callback = callback, .rx_buffer_size = 512, .tx_packet_size = 1u << 20},
     {0},
 };
+static const struct lws_protocols tls_protocols[] = {
+    {.name = "jsonrpc", .callback = callback, .rx_buffer_size = TLS_RECORD, .tx_packet_size = 1u << 20},
+    {0},
+};
+
+// connections_max and some for plain requests, as far as there are file descriptors: out of them, accept
+// fails again and again for the same client and the loop does nothing else.
+static unsigned sockets_max(const struct hm_settings *s) {
+    struct rlimit limit;
+    unsigned wanted = s->connections_max + SOCKETS_SPARE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)wanted + FILES_ELSE) return wanted;
+    unsigned there = limit.rlim_cur > 2 * FILES_ELSE ? (unsigned)limit.rlim_cur - FILES_ELSE : FILES_ELSE;
+    hm_log(HM_WARN, "net.few_files",
+           "\"connections_max\":%u,\"file_descriptors\":%llu,\"sockets\":%u,\"note\":\"raise ulimit -n "
+           "(LimitNOFILE)\"",
+           s->connections_max, (unsigned long long)limit.rlim_cur, there);
+    return there;
+}
+
+// libwebsockets' own, which only stand behind ours.
+static unsigned lws_timeout_s(const struct hm_settings *s) {
+    unsigned most =
+        s->header_timeout_ms > s->message_timeout_ms ? s->header_timeout_ms : s->message_timeout_ms;
+    return most / 1000 + 10;
+}
 
 bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     static const lws_retry_bo_t no_keepalive = {0};
@@ -434,19 +572,26 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     struct lws_context_creation_info info = {
         .port = net->listening ? CONTEXT_PORT_NO_LISTEN_SERVER : port,
         .iface = host[0] ? host : NULL,
-        .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | (v6 ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6),
+        .protocols = net->tls ? tls_protocols : plain_protocols,
+        .options =
+            LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+            LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | (v6 ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6) |
+            (net->tls ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX : 0),
         .foreign_loops = loops,
         .alpn = "http/1.1",
         .user = net,
         .gid = -1,
         .uid = -1,
-        .timeout_secs = 20,
+        .timeout_secs = lws_timeout_s(net->settings),
+        .timeout_secs_ah_idle = lws_timeout_s(net->settings),
+        .max_http_header_data = HEAD_BYTES,
+        .pt_serv_buf_size = TLS_RECORD + 2 * LWS_PRE,
+        .headers = hm_head_options(net->tls),
         .keepalive_timeout = 60,
         .retry_and_idle_policy = &no_keepalive,
         .server_string = "hamroh",
     };
+    net->sockets_max = sockets_max(net->settings);
     net->lws = lws_create_context(&info);
     if (!net->lws)
         return hm_fail(
@@ -467,7 +612,8 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
     ev_set_priority(&net->flush, EV_MINPRI); // after whatever else queues answers just before the loop waits
     net->flush.data = net;
     ev_prepare_start(net->loop, &net->flush);
-    ev_timer_init(&net->sweep, on_sweep, SWEEP_S, SWEEP_S);
+    double every = sweep_every(net->settings);
+    ev_timer_init(&net->sweep, on_sweep, every, every);
     net->sweep.data = net;
     ev_timer_start(net->loop, &net->sweep);
     on_tick(&net->tick);

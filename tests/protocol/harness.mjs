@@ -2,6 +2,8 @@
 // socket and one for its WebSocket. The program is HAMROH_BIN, or the newest under build/.
 import { spawn, execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -231,7 +233,7 @@ export class Server {
     const url = new Promise((resolve) => {
       child.stdout.setEncoding('utf8').on('data', (text) => {
         out += text;
-        const found = /hamroh is serving (http:\/\/\S+?)\/?\s/.exec(out);
+        const found = /hamroh is serving (https?:\/\/\S+?)\/?\s/.exec(out);
         if (found) resolve(found[1]);
       });
     });
@@ -253,6 +255,16 @@ export class Server {
   }
   connect(options) {
     return Client.open(this.url, options);
+  }
+  // Over node:http, which can be told not to check the certificate of a test.
+  metrics() {
+    const { get } = this.http.startsWith('https') ? https : http;
+    return new Promise((resolve, reject) => {
+      get(`${this.http}/metrics`, { rejectUnauthorized: false }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (part) => (text += part)).on('end', () => resolve(text));
+      }).on('error', reject);
+    });
   }
 
   // An institution whose accounts all have the test password. Roles as account.create takes them.
