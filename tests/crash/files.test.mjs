@@ -45,7 +45,7 @@ test('without descriptors new clients are refused, those that are there go on, a
     await eventually(() => server.connect().then((c) => ((late = c), true), () => false), 'a new client to be taken');
     await late.call('session.resume', { token: reader.token });
     assert.equal(await ledger.write(late), null);
-    assert.ok((await metric(server, 'hamroh_connections_refused_total')) > 100);
+    assert.ok((await metric(server, 'hamroh_connections_refused_total', '{reason="full"}')) > 100);
     await ledger.check(late);
     [reader, late, ...writers].forEach((c) => c.close());
   });

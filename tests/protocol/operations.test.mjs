@@ -308,7 +308,7 @@ world.test('what a limit refuses is counted: messages too large, sign-ins too of
   let full;
   while (!full && many.length < 40) many.push(await world.server.connect().catch((error) => ((full = error), { close() {} })));
   assert.equal(full.status, 503);
-  assert.ok((await grown('hamroh_connections_refused_total')) >= 1);
+  assert.ok((await grown('hamroh_connections_refused_total', { reason: 'full' })) >= 1);
   await gauge('hamroh_connections', (n) => n === 30, {});
   for (const client of [guesser, ...many]) client.close();
   await gauge('hamroh_connections', (n) => n < 5, {});

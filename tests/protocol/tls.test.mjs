@@ -159,9 +159,11 @@ world.test('a certificate that cannot be served is not taken, the log says why, 
   for (const [files, why] of bad) {
     const failures = await metric(world.server, 'hamroh_tls_reload_failures_total');
     replace(files, served);
-    await becomes(`the log says ${why}`, async () => (await metric(world.server, 'hamroh_tls_reload_failures_total')) > failures);
-    const line = world.server.log.split('\n').filter((l) => l.includes('tls.reload_failed')).at(-1);
-    assert.match(JSON.parse(line).why, why);
+    // It may have been looked at between the one file and the other: what counts is what is said in the end.
+    await becomes(`the log says ${why}`, async () => {
+      const line = world.server.log.split('\n').filter((l) => l.includes('tls.reload_failed')).at(-1);
+      return line && why.test(JSON.parse(line).why) && (await metric(world.server, 'hamroh_tls_reload_failures_total')) > failures;
+    });
     assert.equal(await fingerprint(), before);
   }
   replace(good, served);
