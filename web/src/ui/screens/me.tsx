@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Person } from '../../client/api';
 import { attempt, call, connection, keep_records, sign_out, toast } from '../../store/app';
-import { t, weekday } from '../../store/texts';
+import { later_texts, t, weekday } from '../../store/texts';
 import { Act, Later, Loaded, Title, useLoad } from '../kit';
 import { Languages } from '../languages';
 
@@ -156,7 +156,7 @@ export function Me() {
       <section class="card">
         <Languages />
       </section>
-      <Later load={() => import('../account').then((m) => m.Account)} />
+      <Later load={() => later_texts().then(() => import('../account')).then((m) => m.Account)} />
       <Act class="wide" do={sign_out} disabled={connection.value !== 'open'}>
         {t('sign-out')}
       </Act>
