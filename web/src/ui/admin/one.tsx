@@ -4,7 +4,7 @@ import type { AccountRow, Envelope, Person } from '../../client/api';
 import { RpcError } from '../../client/rpc';
 import { attempt, call, keep_records, session, toast, words } from '../../store/app';
 import { to } from '../../store/route';
-import { date, t } from '../../store/texts';
+import { date, fold, t } from '../../store/texts';
 import { export_person, save } from '../data';
 import { Act, Codes, Dialog, Empty, Icon, Loaded, Title, useLoad, type Code } from '../kit';
 import { all_accounts } from './accounts';
@@ -80,8 +80,7 @@ function Reset({ account, name, close, done }: { account: AccountRow; name: stri
 
 function Account({ account, name, again }: { account: AccountRow; name: string; again: () => void }) {
   const [resetting, set_resetting] = useState(false);
-  // The session tells the login as it was typed; where it does not, the person says whose it is.
-  const own = account.person ? account.person === session.value?.person : account.login === session.value?.login;
+  const own = account.person ? account.person === session.value?.person : fold(account.login) === fold(session.value?.login ?? '');
   const sign_out = async (): Promise<void> => {
     if ((await attempt('account.sign_out', { account: account.id })) !== undefined) toast.value = { text: t('account-signed-out', { name }) };
   };
