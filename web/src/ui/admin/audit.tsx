@@ -22,7 +22,16 @@ export function Entries({ whose }: { whose?: string }) {
     set_fresh(0);
     return got;
   }, [whose]);
-  useEffect(() => on_event((e) => e.type === 'audit' && (!whose || (e.record?.data as AuditEntry | undefined)?.whose === whose) && set_fresh((n) => n + 1)), [whose]);
+  const empty = items.length === 0; // then there is nothing that could move
+  useEffect(
+    () =>
+      on_event((e) => {
+        if (e.type !== 'audit' || (whose && (e.record?.data as AuditEntry | undefined)?.whose !== whose)) return;
+        if (empty) first.again();
+        else set_fresh((n) => n + 1);
+      }),
+    [whose, empty],
+  );
   const more = async (): Promise<void> => {
     const got = await attempt<Page<AuditEntry>>('audit.list', page(cursor!));
     if (!got) return;
