@@ -127,10 +127,30 @@ void hm_factor_put(struct commit_item *item, const struct factor *f) {
 
 // ---- a new one ----------------------------------------------------------------------------------------
 
+// Makes recovery codes, and the JSON list of their hashes.
+static void put_codes(struct hm_buf *out, char codes[RECOVERY_CODES][20]) {
+    char hash[65];
+    hm_buf_char(out, '[');
+    for (size_t i = 0; i < RECOVERY_CODES; i++) {
+        hm_code_new(codes[i], hash);
+        if (i) hm_buf_char(out, ',');
+        hm_json_put_str(out, hm_str_of(hash));
+    }
+    hm_buf_char(out, ']');
+}
+
+void hm_factor_renew(struct factor *f, char codes[RECOVERY_CODES][20]) {
+    struct hm_buf list = {0};
+    put_codes(&list, codes);
+    replace(f, "recovery", hm_buf_view(&list));
+    f->left = RECOVERY_CODES;
+    hm_buf_free(&list);
+}
+
 void hm_factor_new(struct commit_item *item, struct institution *inst, const struct hm_session *session,
                    const uint8_t secret[HM_TOTP_SECRET], int64_t step, char codes[RECOVERY_CODES][20]) {
     struct hm_buf data = {0}, binding = {0};
-    char sealed[HM_TOTP_SEALED], hash[65];
+    char sealed[HM_TOTP_SEALED];
     about(inst, session->account, &binding);
     hm_totp_seal(inst->engine->master_key, hm_buf_view(&binding), secret, sealed);
     hm_buf_char(&data, '{');
@@ -138,13 +158,7 @@ void hm_factor_new(struct commit_item *item, struct institution *inst, const str
     hm_json_member_str(&data, "secret", hm_str_of(sealed));
     hm_json_member_int(&data, "step", step);
     hm_json_key(&data, "recovery");
-    hm_buf_char(&data, '[');
-    for (size_t i = 0; i < RECOVERY_CODES; i++) {
-        hm_code_new(codes[i], hash);
-        if (i) hm_buf_char(&data, ',');
-        hm_json_put_str(&data, hm_str_of(hash));
-    }
-    hm_buf_char(&data, ']');
+    put_codes(&data, codes);
     hm_json_member_int(&data, "since", item->commit.now_ms);
     hm_buf_char(&data, '}');
     hm_item_put(item, "factor", hm_str_of(session->account), 0, hm_buf_view(&data), "");

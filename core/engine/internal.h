@@ -570,14 +570,16 @@ bool hm_factor_prove(struct institution *inst, struct factor *f, struct hm_str c
 void hm_factor_put(struct commit_item *item, const struct factor *f); // after hm_factor_prove
 void hm_factor_new(struct commit_item *item, struct institution *inst, const struct hm_session *session,
                    const uint8_t secret[HM_TOTP_SECRET], int64_t step,
-                   char codes[RECOVERY_CODES][20]); // makes the codes
+                   char codes[RECOVERY_CODES][20]);                     // makes the codes
+void hm_factor_renew(struct factor *f, char codes[RECOVERY_CODES][20]); // others instead of those left
 // By the setting, an account of staff must have one, and this has none.
 bool hm_factor_missing(const struct hm_engine *engine, struct hm_read *read, const char *id,
                        struct hm_json account);
 
 // ---- what was done with accounts ----------------------------------------------------------------------
 // Records "sign_in", for session.history: {"account","person","time","outcome","agent","network"}; outcomes
-// in, failed, code, password, totp_on, totp_off, totp_reset, out. address: NULL leaves the network out.
+// in, failed, code, password, totp_on, totp_off, totp_renew, totp_reset, out. address: NULL leaves the
+// network out.
 void hm_history_put(struct commit_item *item, const char *account, const char *person, const char *outcome,
                     const char *agent, const char *address);
 // For what is no commit of its own: written a moment later, so that the answer cannot tell that there is an

@@ -206,6 +206,7 @@ static void account_set_state(struct call *call) {
 // ---- listing ------------------------------------------------------------------------------------------
 
 struct page {
+    struct hm_read *read;
     struct hm_buf out;
     char last[HM_ID_MAX + 1], after[HM_ID_MAX + 1];
     int64_t left;
@@ -215,6 +216,7 @@ struct page {
 static bool list_account(void *arg, const struct hm_record *record, struct hm_json data) {
     static const char *const shown[] = {"login_shown", "person", "roles", "state", "demo", "created"};
     struct page *p = arg;
+    struct hm_record factor;
     struct hm_json value;
     if (hm_str_cmp(record->id, hm_str_of(p->after)) <= 0) return true;
     if (p->left-- == 0) {
@@ -227,6 +229,8 @@ static bool list_account(void *arg, const struct hm_record *record, struct hm_js
     if (hm_json_get(data, "login_shown", &value)) hm_json_member_raw(&p->out, "login", value.raw);
     for (size_t i = 1; i < sizeof shown / sizeof *shown; i++)
         if (hm_json_get(data, shown[i], &value)) hm_json_member_raw(&p->out, shown[i], value.raw);
+    bool totp = hm_read_data(p->read, "factor", record->id, &factor, &value);
+    hm_json_member_raw(&p->out, "totp", totp ? HM_LIT("true") : HM_LIT("false"));
     hm_buf_char(&p->out, '}');
     snprintf(p->last, sizeof p->last, "%.*s", (int)record->id.len, record->id.ptr);
     return true;
@@ -243,6 +247,7 @@ static void account_list(struct call *call) {
         return;
     }
     struct hm_types *types = hm_store_types(call->institution->store);
+    p.read = read;
     hm_buf_text(&p.out, "{\"items\":[");
     hm_read_each(read, types, "account", NULL, HM_LIT(""), false, list_account, &p);
     hm_types_unref(types);
@@ -266,6 +271,6 @@ static const struct core_method rows[] = {
     {"account.set_state", ACCESS_ADMIN, "account:text! state:text!",
      "Closes an account (its sessions end) or opens it again: active or closed.", account_set_state},
     {"account.list", ACCESS_ADMIN, "limit:int cursor:text",
-     "The accounts of the institution, without hashes.", account_list},
+     "The accounts of the institution, without hashes; totp: there is a second factor.", account_list},
 };
 const struct core_table hm_methods_account = {rows, sizeof rows / sizeof *rows};

@@ -255,6 +255,89 @@ static void backup_create(struct call *call) {
     }
 }
 
+// ---- backup.list ----------------------------------------------------------------------------------------
+
+#define LISTED 20u
+
+struct listing {
+    struct errand errand;
+    struct hm_store *store;
+    struct call *call;
+    struct {
+        char *set, *name;
+        int64_t made_ms;
+        uint64_t bytes;
+    } newest[LISTED + 1]; // the newest first; the one too many is for taking in another
+    size_t count;
+    bool ok;
+    struct hm_error error;
+};
+
+static void listing_drop(struct listing *l) {
+    l->count--;
+    free(l->newest[l->count].set);
+    free(l->newest[l->count].name);
+}
+
+static void listing_free(struct listing *l) {
+    while (l->count)
+        listing_drop(l);
+    free(l);
+}
+
+static void listing_take(void *arg, const struct hm_backup *backup) {
+    struct listing *l = arg;
+    size_t at = l->count++;
+    for (; at && l->newest[at - 1].made_ms < backup->made_ms; at--)
+        l->newest[at] = l->newest[at - 1];
+    l->newest[at].set = hm_strdup(backup->set);
+    l->newest[at].name = hm_strdup(backup->name);
+    l->newest[at].made_ms = backup->made_ms;
+    l->newest[at].bytes = backup->bytes;
+    if (l->count > LISTED) listing_drop(l);
+}
+
+static void listing_run(struct errand *errand) {
+    struct listing *l = (struct listing *)errand;
+    l->ok = hm_store_each_backup(l->store, listing_take, l, &l->error);
+}
+
+static void listing_done(struct errand *errand) {
+    struct listing *l = (struct listing *)errand;
+    struct hm_buf result = {0};
+    hm_buf_text(&result, "{\"items\":[");
+    for (size_t i = 0; i < l->count; i++) {
+        hm_buf_text(&result, i ? ",{" : "{");
+        hm_json_member_str(&result, "set", hm_str_of(l->newest[i].set));
+        hm_json_member_str(&result, "name", hm_str_of(l->newest[i].name));
+        hm_json_member_int(&result, "made", l->newest[i].made_ms);
+        hm_json_member_int(&result, "bytes", (int64_t)l->newest[i].bytes);
+        hm_buf_char(&result, '}');
+    }
+    hm_buf_text(&result, "]}");
+    if (l->ok)
+        hm_call_ok(l->call, hm_buf_view(&result));
+    else
+        hm_call_fail_error(l->call, &l->error);
+    hm_buf_free(&result);
+    listing_free(l);
+}
+
+static void backup_list(struct call *call) {
+    struct hm_error err = {0};
+    struct listing *l = hm_alloc(sizeof *l);
+    l->errand.run = listing_run;
+    l->errand.done = listing_done;
+    l->store = call->institution->store;
+    l->call = call;
+    if (!hm_errand_start(call->engine, &l->errand, &err)) {
+        hm_call_fail_error(call, &err);
+        listing_free(l);
+    }
+}
+
+// ---- backup.forget --------------------------------------------------------------------------------------
+
 // A set that is gone for good is not looked for any more when somebody is erased.
 static void backup_forget(struct call *call) {
     struct hm_error err = {0};
@@ -331,6 +414,9 @@ static const struct core_method rows[] = {
      "A consistent copy of the institution while it is served; the set it goes into gets the keyring as it "
      "is now.",
      backup_create},
+    {"backup.list", ACCESS_ADMIN, "",
+     "The newest backups in the sets that were used and can be read, 20 at most: when and how big.",
+     backup_list},
     {"backup.forget", ACCESS_ADMIN, "set:long!",
      "Forgets a backup set that is gone for good, so that person.erase does not look for it.", backup_forget},
     {"audit.list", ACCESS_ADMIN, "whose:text order:text limit:int cursor:long",

@@ -1,7 +1,8 @@
-// The second factor: session.totp_begin, totp_confirm, totp_disable, and account.reset_totp for who lost
-// phone and recovery codes. Loop thread. What always holds: a secret counts only after a code of it was seen;
-// secret and recovery codes are answered once, to the session that asked, and are in no record in clear (no
-// idem record either); setting up ends the other sessions, which were begun without it.
+// The second factor: session.totp_begin, totp_confirm, totp_renew (other recovery codes), totp_disable, and
+// account.reset_totp for who lost phone and recovery codes. Loop thread. What always holds: a secret counts
+// only after a code of it was seen; secret and recovery codes are answered once, to the session that asked,
+// and are in no record in clear (no idem record either); setting up ends the other sessions, which were begun
+// without it.
 #include "base/clock.h"
 #include "base/id.h"
 #include "engine/internal.h"
@@ -90,12 +91,22 @@ static void confirmation_free(struct confirmation *c) {
     free(c);
 }
 
+static void answer_codes(struct call *call, char codes[RECOVERY_CODES][20]) {
+    struct hm_buf result = {0};
+    hm_buf_text(&result, "{\"recovery\":[");
+    for (size_t i = 0; i < RECOVERY_CODES; i++)
+        hm_buf_printf(&result, "%s\"%s\"", i ? "," : "", codes[i]);
+    hm_buf_text(&result, "]}");
+    hm_call_ok(call, hm_buf_view(&result));
+    sodium_memzero(result.data, result.len);
+    hm_buf_free(&result);
+}
+
 static void confirm(struct confirmation *c);
 
 static void confirmed(struct commit_item *item) {
     struct confirmation *c = item->arg;
     struct call *call = c->call;
-    struct hm_buf result = {0};
     if (item->ok && item->commit.code == HM_CONFLICT && ++call->conflicts <= 3) {
         confirm(c);
         return;
@@ -105,14 +116,8 @@ static void confirmed(struct commit_item *item) {
     } else {
         call->session->has_pending = false;
         sodium_memzero(call->session->pending, sizeof call->session->pending);
-        hm_buf_text(&result, "{\"recovery\":[");
-        for (size_t i = 0; i < RECOVERY_CODES; i++)
-            hm_buf_printf(&result, "%s\"%s\"", i ? "," : "", c->codes[i]);
-        hm_buf_text(&result, "]}");
-        hm_call_ok(call, hm_buf_view(&result));
-        sodium_memzero(result.data, result.len);
+        answer_codes(call, c->codes);
     }
-    hm_buf_free(&result);
     confirmation_free(c);
 }
 
@@ -170,6 +175,84 @@ static void totp_confirm(struct call *call) {
         memcpy(c->secret, session->pending, sizeof c->secret);
         confirm(c);
     }
+}
+
+// ---- session.totp_renew -------------------------------------------------------------------------------
+
+struct renewal {
+    struct call *call;
+    char codes[RECOVERY_CODES][20];
+};
+
+static void renewal_free(struct renewal *r) {
+    sodium_memzero(r, sizeof *r);
+    free(r);
+}
+
+static void renew(struct renewal *r);
+
+static void renewed(struct commit_item *item) {
+    struct renewal *r = item->arg;
+    struct call *call = r->call;
+    if (item->ok && item->commit.code == HM_CONFLICT && ++call->conflicts <= 3) {
+        renew(r); // somebody was faster with the same second factor: is the code still good?
+        return;
+    }
+    if (item->ok && item->commit.code == HM_OK)
+        answer_codes(call, r->codes);
+    else
+        hm_call_fail_item(call, item);
+    renewal_free(r);
+}
+
+static void renew(struct renewal *r) {
+    struct call *call = r->call;
+    const struct hm_session *session = call->session;
+    struct hm_rates *rates = call->engine->rates;
+    const char *place = call->institution->id;
+    struct hm_error err = {0};
+    struct factor f;
+    char code[129];
+    unsigned wait = hm_rates_check_code(rates, place, session->login);
+    hm_arg_text(call, "code", code, sizeof code);
+    if (wait) {
+        hm_call_wait(call, wait);
+        renewal_free(r);
+        return;
+    }
+    if (!read_factor(call, session->account, &f)) {
+        renewal_free(r);
+        return;
+    }
+    if (!f.on) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "off");
+    } else if (hm_factor_prove(call->institution, &f, hm_str_of(code), &err)) {
+        struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+        hm_factor_renew(&f, r->codes);
+        hm_factor_put(item, &f);
+        hm_history_put(item, session->account, session->person, "totp_renew", NULL, call->caller->address);
+        item->call = call;
+        item->arg = r;
+        hm_item_submit(item, renewed); // as above: in no idem record
+        r = NULL;
+    } else if (err.code == HM_UNAUTHENTICATED) {
+        hm_rates_failed_code(rates, place, session->login);
+        hm_call_param(call, "code", err.message);
+    } else {
+        hm_call_fail_error(call, &err);
+    }
+    hm_factor_free(&f);
+    if (r) renewal_free(r);
+}
+
+static void totp_renew(struct call *call) {
+    if (!call->session) {
+        hm_call_fail(call, HM_UNAUTHENTICATED, "");
+        return;
+    }
+    struct renewal *r = hm_alloc(sizeof *r);
+    r->call = call;
+    renew(r);
 }
 
 // ---- session.totp_disable -----------------------------------------------------------------------------
@@ -311,6 +394,10 @@ static const struct core_method rows[] = {
      "From now on signing in needs a code. Gives ten recovery codes, shown this once, and ends the other "
      "sessions.",
      totp_confirm},
+    {"session.totp_renew", ACCESS_SIGNED_IN, "code:text!",
+     "Ten new recovery codes, shown this once; those before count no more. `code`: of the phone, or one of "
+     "those.",
+     totp_renew},
     {"session.totp_disable", ACCESS_SIGNED_IN, "password:long! code:text!",
      "Signing in needs no code any more; `code`: of the phone, or a recovery code.", totp_disable},
     {"account.reset_totp", ACCESS_ADMIN, "account:text!",

@@ -14,6 +14,7 @@
 // about it.
 #include "base/log.h"
 #include "store/internal.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -309,6 +310,37 @@ bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct h
             hm_log(HM_WARN, "backup.set_missing", "\"code\":%d", (int)why.code);
             hm_packed_add(missing, set);
         }
+        free(path);
+    }
+    hm_buf_free(&sets);
+    return ok;
+}
+
+static void each_in(const char *set, void (*fn)(void *arg, const struct hm_backup *backup), void *arg) {
+    DIR *folder = opendir(set);
+    if (!folder) return;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        struct hm_manifest m;
+        if (!hm_backup_name_valid(hm_str_of(entry->d_name))) continue;
+        char *path = hm_path(set, entry->d_name);
+        if (hm_manifest_read(path, &m, NULL))
+            fn(arg, &(struct hm_backup){set, entry->d_name, m.made_ms, m.data.bytes});
+        free(path);
+    }
+    closedir(folder);
+}
+
+bool hm_store_each_backup(struct hm_store *store, void (*fn)(void *arg, const struct hm_backup *backup),
+                          void *arg, struct hm_error *err) {
+    struct hm_buf sets = {0};
+    struct hm_str rest, set;
+    pthread_mutex_lock(&store->sets_lock);
+    bool ok = read_sets(store, &sets, err);
+    pthread_mutex_unlock(&store->sets_lock);
+    rest = hm_buf_view(&sets);
+    while (ok && next_set(&rest, &set)) {
+        char *path = hm_str_dup(set);
+        each_in(path, fn, arg);
         free(path);
     }
     hm_buf_free(&sets);

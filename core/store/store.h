@@ -230,6 +230,15 @@ bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct h
                            struct hm_error *err);
 bool hm_store_forget_set(struct hm_store *store, const char *set,
                          struct hm_error *err); // it is gone for good
+struct hm_backup {                              // borrowed during the call
+    const char *set, *name;
+    int64_t made_ms;
+    uint64_t bytes; // of its data; the keyring is the set's
+};
+// Every backup in the remembered sets that has a manifest, in no order. A set that cannot be read is passed
+// over. The sums are not checked.
+bool hm_store_each_backup(struct hm_store *store, void (*fn)(void *arg, const struct hm_backup *backup),
+                          void *arg, struct hm_error *err);
 
 struct hm_restore {
     const char *set, *to; // `to` must not exist

@@ -60,6 +60,7 @@ for (const scheme of ['light', 'dark'])
         mentor: ['today', 'pair', 'questionnaire', 'me'],
         mentee: ['today', 'pair', 'questionnaire', 'questionnaire/adaptation', 'me'],
         psychologist: ['today', 'people', 'questionnaire', 'me'],
+        administrator: ['people', 'admin', 'admin/audit', 'admin/backup'],
       };
       for (const [login, names] of Object.entries(screens)) {
         const one = await demo.person(login, options);
@@ -99,6 +100,20 @@ for (const scheme of ['light', 'dark'])
           await page.getByRole('button', { name: 'Propose a time' }).click();
           await page.locator('.slot').first().waitFor();
           await check(one, 'mentee/propose', found);
+        }
+        if (login === 'administrator') {
+          await demo.go(one, 'admin');
+          await page.getByLabel('Name, login or role').fill('coach');
+          await page.getByRole('link', { name: /Hakimov Alisher/ }).click();
+          await page.getByText('Change roles').click();
+          await demo.settled(one);
+          await check(one, 'administrator/person', found);
+          await page.getByRole('button', { name: "Export this person's data" }).click();
+          await page.locator('.entries li').first().waitFor();
+          await check(one, 'administrator/person with entries', found);
+          await page.getByRole('button', { name: 'Erase this person' }).click();
+          await page.getByRole('button', { name: 'Erase for good' }).waitFor();
+          await check(one, 'administrator/erase', found);
         }
         if (login === 'mentor') {
           await demo.go(one, 'pair');

@@ -162,6 +162,36 @@ static void a_backup_is_made_while_serving(void **state) {
     hm_caller_unref(c);
 }
 
+static void backups_are_listed_the_newest_first(void **state) {
+    struct house *h = *state;
+    char params[64];
+    hm_clock_manual(1800000000000); // the last test: it stays so
+    account(h, "adm", "p1", "[\"administrator\"]");
+    account(h, "ann", "p2", "[\"coordinator\"]");
+    struct hm_caller *c = sign_in(h, "adm"), *ann = sign_in(h, "ann");
+    assert_int_equal(ask(h, ann, "backup.list", "{}"), HM_FORBIDDEN);
+    assert_ok(ask(h, c, "backup.list", "{}"));
+    assert_string_equal(last_reply.result, "{\"items\":[]}");
+    for (int i = 0; i < 22; i++) { // two more than are listed, and the names do not tell their order
+        snprintf(params, sizeof params, "{\"name\":\"n%d\"}", i * 7 % 22);
+        assert_ok(ask(h, c, "backup.create", params));
+        assert_ok(ask(h, h->control, "clock.advance", "{\"ms\":60000}"));
+    }
+    assert_ok(ask(h, c, "backup.list", "{}"));
+    assert_int_equal(items(), 20);
+    const char *r = last_reply.result, *at = r;
+    for (int i = 21; i > 1; i--) {
+        snprintf(params, sizeof params, "/i\",\"name\":\"n%d\",\"made\":", i * 7 % 22);
+        const char *next = strstr(r, params);
+        assert_non_null(next);
+        assert_true(next > at);
+        at = next;
+    }
+    assert_false(has(r, "\"bytes\":0"));
+    hm_caller_unref(c);
+    hm_caller_unref(ann);
+}
+
 int main(int argc, char **argv) {
     FAKE_WORKER_MAIN(argc, argv);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
@@ -174,6 +204,7 @@ int main(int argc, char **argv) {
         TEST(sealed_fields_open_for_readers_and_leave_an_audit),
         TEST(a_method_opens_a_seal_for_readers_only_and_with_an_audit),
         TEST(a_backup_is_made_while_serving),
+        TEST(backups_are_listed_the_newest_first),
     };
     return cmocka_run_group_tests_name("engine records", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 // Attacks on signing in: fixed sessions, guesses, revocation while something is under way, the second factor,
 // and what is kept of all this. The clock stands still and is moved by hand.
+#include "authenticator.h"
 #include "engine/internal.h"
 #include "engine_fixture.h"
 
@@ -58,32 +59,7 @@ static size_t count_of(const char *text, const char *part) {
     return n;
 }
 
-// ---- an authenticator app -----------------------------------------------------------------------------
-
-struct phone {
-    char text[40];
-    uint8_t secret[HM_TOTP_SECRET];
-    char codes[RECOVERY_CODES][20];
-};
-
-static void phone_read(struct phone *p, const char *base32) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    unsigned held = 0, bits = 0;
-    size_t n = 0;
-    for (; *base32; base32++) {
-        held = held << 5 | (unsigned)(strchr(alphabet, *base32) - alphabet);
-        if ((bits += 5) >= 8) p->secret[n++] = (uint8_t)(held >> (bits -= 8));
-        held &= (1u << bits) - 1;
-    }
-    assert_int_equal(n, HM_TOTP_SECRET);
-}
-
-static const char *shown(const struct phone *p, int64_t steps) {
-    static char code[16];
-    int64_t step = hm_now_ms() / HM_TOTP_STEP_MS + steps;
-    snprintf(code, sizeof code, "%06u", hm_hotp(p->secret, HM_TOTP_SECRET, (uint64_t)step, 6));
-    return code;
-}
+// ---- the second factor --------------------------------------------------------------------------------
 
 static enum hm_code confirm(struct house *h, struct hm_caller *c, const char *code, const char *more) {
     char params[128];
@@ -91,20 +67,30 @@ static enum hm_code confirm(struct house *h, struct hm_caller *c, const char *co
     return ask(h, c, "session.totp_confirm", params);
 }
 
-static struct phone set_up(struct house *h, struct hm_caller *c) {
-    struct phone p;
+static void read_codes(struct phone *p) {
     struct hm_json list, item;
     size_t n = 0;
+    assert_true(hm_json_get(result(), "recovery", &list));
+    struct hm_json_iter it = hm_json_iter(list);
+    while (hm_json_next(&it, NULL, &item))
+        snprintf(p->codes[n++], 20, "%.*s", (int)item.raw.len - 2, item.raw.ptr + 1);
+    assert_int_equal(n, RECOVERY_CODES);
+}
+
+static struct phone set_up(struct house *h, struct hm_caller *c) {
+    struct phone p;
     assert_ok(ask(h, c, "session.totp_begin", "{}"));
     text_of("secret", p.text, sizeof p.text);
     phone_read(&p, p.text);
     assert_ok(confirm(h, c, shown(&p, 0), ""));
-    assert_true(hm_json_get(result(), "recovery", &list));
-    struct hm_json_iter it = hm_json_iter(list);
-    while (hm_json_next(&it, NULL, &item))
-        snprintf(p.codes[n++], 20, "%.*s", (int)item.raw.len - 2, item.raw.ptr + 1);
-    assert_int_equal(n, RECOVERY_CODES);
+    read_codes(&p);
     return p;
+}
+
+static enum hm_code renew(struct house *h, struct hm_caller *c, const char *code) {
+    char params[128];
+    snprintf(params, sizeof params, "{\"code\":\"%s\",\"idem\":\"renew-%s\"}", code, code);
+    return ask(h, c, "session.totp_renew", params);
 }
 
 // ---- sessions -----------------------------------------------------------------------------------------
@@ -509,6 +495,32 @@ static void each_recovery_code_signs_in_once(void **state) {
     hm_caller_unref(d);
 }
 
+static void new_recovery_codes_end_those_before(void **state) {
+    struct house *h = *state;
+    cheap_account(h, "ann", "p1", "[]");
+    struct hm_caller *c = enter(h, "ann"), *d = stranger();
+    assert_int_equal(renew(h, d, "123456"), HM_UNAUTHENTICATED);
+    assert_int_equal(renew(h, c, "123456"), HM_CONFLICT); // there is no second factor
+    struct phone old = set_up(h, c), now = old;
+    assert_int_equal(renew(h, c, shown(&old, 0)), HM_PARAMS); // it confirmed the set-up
+    assert_has(last_reply.data, "\"path\":\"code\"");
+    advance(h, 60000);
+    assert_ok(renew(h, c, shown(&old, 0)));
+    read_codes(&now);
+    assert_int_equal(login(h, d, "ann", CHEAP, shown(&old, 0)), HM_UNAUTHENTICATED); // good once
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(login(h, d, "ann", CHEAP, old.codes[i]), HM_UNAUTHENTICATED);
+    assert_ok(login(h, d, "ann", CHEAP, now.codes[9]));
+    assert_has(last_reply.result, "\"recovery_left\":9}");
+    assert_ok(renew(h, c, now.codes[0])); // the session that was there before is still there
+    assert_ok(ask(h, c, "session.list", "{}"));
+    assert_has(last_reply.result, "\"recovery_left\":10}");
+    assert_ok(ask(h, c, "session.history", "{}"));
+    assert_int_equal(count_of(last_reply.result, "\"outcome\":\"totp_renew\""), 2);
+    hm_caller_unref(c);
+    hm_caller_unref(d);
+}
+
 static void guesses_at_codes_are_limited_by_account_from_wherever(void **state) {
     struct house *h = *state;
     cheap_account(h, "ann", "p1", "[]");
@@ -529,6 +541,7 @@ static void guesses_at_codes_are_limited_by_account_from_wherever(void **state) 
     snprintf(d->address, sizeof d->address, "198.51.100.1");
     assert_int_equal(login(h, d, "ann", CHEAP, shown(&p, 0)), HM_TOO_MANY); // the right one too
     assert_has(last_reply.data, "retry_after");
+    assert_int_equal(renew(h, c, p.codes[0]), HM_TOO_MANY); // a session is no way around
     hm_caller_unref(c);
     hm_caller_unref(d);
 }
@@ -562,11 +575,15 @@ static void an_administrator_resets_it_and_the_audit_says_so(void **state) {
     cheap_account(h, "adm", "p2", "[\"administrator\"]");
     struct hm_caller *c = enter(h, "ann"), *adm = enter(h, "adm"), *d = stranger();
     set_up(h, c);
+    assert_ok(ask(h, adm, "account.list", "{}"));
+    assert_int_equal(count_of(last_reply.result, "\"totp\":true"), 1);
     snprintf(params, sizeof params, "{\"account\":\"%s\"}", c->session->account);
     assert_int_equal(ask(h, c, "account.reset_totp", params), HM_FORBIDDEN);
     assert_int_equal(ask(h, adm, "account.reset_totp", "{\"account\":\"nobody\"}"), HM_NOT_FOUND);
     assert_ok(ask(h, adm, "account.reset_totp", params));
     assert_int_equal(ask(h, adm, "account.reset_totp", params), HM_CONFLICT);
+    assert_ok(ask(h, adm, "account.list", "{}"));
+    assert_int_equal(count_of(last_reply.result, "\"totp\":false"), 2);
     assert_ok(login(h, d, "ann", CHEAP, ""));
     assert_ok(ask(h, adm, "audit.list", "{\"whose\":\"p1\"}"));
     assert_has(last_reply.result, "\"who\":\"p2\"");
@@ -635,7 +652,6 @@ static void secrets_and_tokens_are_in_no_record_not_even_for_a_repeated_call(voi
     struct house *h = *state;
     struct phone p;
     char token[200], code[32];
-    struct hm_json list, item;
     cheap_account(h, "ann", "p1", "[]");
     struct hm_caller *c = enter(h, "ann");
     assert_ok(ask(h, c, "session.login",
@@ -645,16 +661,18 @@ static void secrets_and_tokens_are_in_no_record_not_even_for_a_repeated_call(voi
     text_of("secret", p.text, sizeof p.text);
     phone_read(&p, p.text);
     assert_ok(confirm(h, c, shown(&p, 0), ",\"idem\":\"three\""));
-    assert_true(hm_json_get(result(), "recovery", &list));
-    struct hm_json_iter it = hm_json_iter(list);
-    assert_true(hm_json_next(&it, NULL, &item));
-    snprintf(code, sizeof code, "%.*s", (int)item.raw.len - 2, item.raw.ptr + 1);
+    read_codes(&p);
+    snprintf(code, sizeof code, "%s", p.codes[0]);
+    advance(h, 60000);
+    assert_ok(renew(h, c, shown(&p, 0)));
+    read_codes(&p);
     house_close(h);
     assert_true(kept(h, "\"factor\"", 8) || kept(h, "factor", 6)); // the scan sees records
     assert_true(kept(h, c->session->account, strlen(c->session->account)));
     assert_false(kept(h, p.secret, sizeof p.secret));
     assert_false(kept(h, p.text, strlen(p.text)));
     assert_false(kept(h, code, strlen(code)));
+    assert_false(kept(h, p.codes[0], strlen(p.codes[0])));
     assert_false(kept(h, strchr(token, '.') + 1, 43));
     house_open(h);
     hm_caller_unref(c);
@@ -755,6 +773,7 @@ int main(int argc, char **argv) {
         TEST(a_code_signs_in_once_also_after_a_restart),
         TEST(of_two_sign_ins_with_one_code_at_once_one_succeeds),
         TEST(each_recovery_code_signs_in_once),
+        TEST(new_recovery_codes_end_those_before),
         TEST(guesses_at_codes_are_limited_by_account_from_wherever),
         TEST(turning_it_off_needs_password_and_code),
         TEST(an_administrator_resets_it_and_the_audit_says_so),

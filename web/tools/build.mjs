@@ -14,11 +14,22 @@ const BUDGET = 60 * 1024; // compressed bytes before the first screen, one langu
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
 
+// x.ftl is what stands before the line `## later`, x.ftl?later what stands behind it.
+const texts = {
+  name: 'texts',
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /\.ftl$/ }, ({ path: file, suffix }) => {
+      const [now, later = ''] = readFileSync(file, 'utf8').split(/^## later.*$/m);
+      return { contents: suffix ? later : now, loader: 'text' };
+    }),
+};
+
 const common = {
   absWorkingDir: root,
   bundle: true,
   minify: true,
   target: ['es2022'],
+  charset: 'utf8', // escaped, Cyrillic is larger, compressed too
   legalComments: 'none',
   logLevel: 'warning',
 };
@@ -30,7 +41,7 @@ const result = await build({
   splitting: true,
   entryNames: '[name]-[hash]',
   chunkNames: '[name]-[hash]',
-  loader: { '.ftl': 'text' },
+  plugins: [texts],
   jsx: 'automatic',
   jsxImportSource: 'preact',
   metafile: true,

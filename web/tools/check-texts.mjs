@@ -1,5 +1,5 @@
 // Fails when a language lacks a text that another has, when a text is empty or a placeable differs, when the code asks for a text
-// that does not exist, or when one exists that nobody asks for.
+// that does not exist, or when one exists that nobody asks for, or when a text that is loaded later is asked for by what is not.
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,17 +42,31 @@ for (const id of all) {
 for (const line of readFileSync(path.join(src, 'i18n/uz.ftl'), 'utf8').split('\n'))
   if (/[ogOG]['‘’`]/.test(line)) problems.push(`uz.ftl: write oʻ and gʻ with U+02BB: ${line}`);
 
+// What is loaded later, and so may use the texts behind `## later`.
+const parts = /\/ui\/(admin\/|account\.tsx|audit_rows\.tsx)/;
 let code = '';
+let first = '';
 const read = (folder) => {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const file = path.join(folder, entry.name);
     if (entry.isDirectory()) read(file);
-    else if (/\.tsx?$/.test(entry.name)) code += readFileSync(file, 'utf8');
+    else if (/\.tsx?$/.test(entry.name)) {
+      const text = readFileSync(file, 'utf8');
+      code += text;
+      if (!parts.test(file)) first += text;
+    }
   }
 };
 read(src);
 // Families of texts that the code puts together: t(`state-${x}`).
-const families = [...code.matchAll(/`([a-z-]+-)\$\{/g)].map((m) => m[1]);
+const families_in = (text) => [...text.matchAll(/`([a-z-]+-)\$\{/g)].map((m) => m[1]);
+const families = families_in(code);
+const early = families_in(first);
+for (const language of languages) {
+  const behind = readFileSync(path.join(src, 'i18n', language + '.ftl'), 'utf8').split(/^## later.*$/m)[1] ?? '';
+  for (const [, id] of behind.matchAll(/^([a-z][\w-]*) =/gm))
+    if (first.includes(`'${id}'`) || early.some((f) => id.startsWith(f))) problems.push(`${language}.ftl: ${id} is needed at once; write it above the line \`## later\``);
+}
 for (const [, id] of code.matchAll(/\bt\('([a-z0-9-]+)'/g)) if (!all.has(id)) problems.push(`the code asks for ${id}, which no language has`);
 for (const id of all)
   if (!code.includes(`'${id}'`) && !families.some((f) => id.startsWith(f))) problems.push(`nobody asks for ${id}`);

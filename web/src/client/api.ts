@@ -54,9 +54,42 @@ export interface SessionList {
 }
 export interface PastSignIn {
   time: number;
-  outcome: 'in' | 'failed' | 'code' | 'password' | 'totp_on' | 'totp_off' | 'totp_reset' | 'out';
+  outcome: 'in' | 'failed' | 'code' | 'password' | 'totp_on' | 'totp_off' | 'totp_renew' | 'totp_reset' | 'out';
   agent?: string;
   network?: string;
+}
+export interface AccountRow {
+  id: string;
+  login: string;
+  person: string;
+  roles: string[];
+  state: 'active' | 'closed';
+  demo?: boolean;
+  created: number;
+  /** There is a second factor. */
+  totp: boolean;
+}
+export interface AuditEntry {
+  who: string;
+  whose: string;
+  type: string;
+  id: string;
+  field: string;
+  why: string;
+  time: number;
+}
+export interface Erased {
+  person: string;
+  /** Backup sets in which the key is destroyed, too. */
+  sets: number;
+  /** Those that could not be reached. */
+  missing: string[];
+}
+export interface BackupRow {
+  set: string;
+  name: string;
+  made: number;
+  bytes: number;
 }
 export interface FeedEvent {
   seq: number;
@@ -94,6 +127,7 @@ export interface Person {
   mentoring?: { capacity?: number; status?: 'active' | 'off' };
   gender_preference?: 'same' | 'any';
   status?: string;
+  erased?: number;
 }
 export interface Reason {
   key?: string;

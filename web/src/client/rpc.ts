@@ -67,13 +67,13 @@ export class Link {
     this.connect();
   }
 
-  /** Calls wait for the connection; without one they fail after a while with OFFLINE. */
-  call(method: string, params: unknown = {}): Promise<unknown> {
+  /** Calls wait for the connection; without one, or without an answer in time, they fail with OFFLINE. */
+  call(method: string, params: unknown = {}, patience?: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call: Call = { id: ++this.lastId, method, params, resolve, reject };
       this.calls.set(call.id, call);
       if (this.ready) this.put(call);
-      this.limit(call);
+      this.limit(call, patience);
     });
   }
 
@@ -90,12 +90,12 @@ export class Link {
     });
   }
 
-  private limit(call: Call): void {
+  private limit(call: Call, patience = 30_000): void {
     call.timer = setTimeout(() => {
       if (!this.calls.delete(call.id)) return;
       call.reject(new RpcError(OFFLINE, 'no answer'));
       if (this.ready && Date.now() - this.heard > NO_ANSWER) this.lost(this.socket);
-    }, 30_000);
+    }, patience);
   }
 
   private put(call: Call): void {

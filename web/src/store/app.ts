@@ -38,6 +38,7 @@ export const visible = signal(true);
 
 export const roles = computed(() => session.value?.roles ?? []);
 export const is_staff = computed(() => roles.value.some((r) => r === 'coordinator' || r === 'administrator'));
+export const is_admin = computed(() => roles.value.includes('administrator'));
 export const me = computed(() => session.value?.person ?? null);
 
 // ---- records -------------------------------------------------------------------------------------------------------------
@@ -201,9 +202,10 @@ export function words_of(entry: Waiting): string {
   return words(new RpcError(entry.error?.code ?? 0, entry.error?.message ?? '', entry.error?.data));
 }
 
-export async function call<T>(method: string, params: object = {}): Promise<T> {
+/** patience: milliseconds until the server is taken to be away, for what may take long. */
+export async function call<T>(method: string, params: object = {}, patience?: number): Promise<T> {
   try {
-    return (await link.call(method, params)) as T;
+    return (await link.call(method, params, patience)) as T;
   } catch (error) {
     // It became necessary while one was signed in.
     if (error instanceof RpcError && error.data?.need === 'totp' && session.peek()) session.value = { ...session.peek()!, need: 'totp' };

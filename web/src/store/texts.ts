@@ -16,6 +16,15 @@ const sources: Record<Language, () => Promise<{ default: string }>> = {
   en: () => import('../i18n/en.ftl'),
 };
 
+// Behind the line `## later` of each file: texts of parts that few people open.
+const later: Record<Language, () => Promise<{ default: string }>> = {
+  uz: () => import('../i18n/uz.ftl?later'),
+  'uz-Cyrl': () => import('../i18n/uz-Cyrl.ftl?later'),
+  ru: () => import('../i18n/ru.ftl?later'),
+  en: () => import('../i18n/en.ftl?later'),
+};
+let with_later = false;
+
 export const language = signal<Language>('uz');
 const bundle = signal<FluentBundle | null>(null);
 
@@ -31,7 +40,7 @@ export function make_bundle(code: Language, source: string): FluentBundle {
 }
 
 export async function use_language(code: Language): Promise<void> {
-  const source = (await sources[code]()).default;
+  const source = [await sources[code](), ...(with_later ? [await later[code]()] : [])].map((part) => part.default).join('\n');
   bundle.value = make_bundle(code, source);
   language.value = code;
   document.documentElement.lang = tag();
@@ -39,6 +48,18 @@ export async function use_language(code: Language): Promise<void> {
     localStorage.setItem('hamroh-language', code);
   } catch {
     /* without storage the choice lasts as long as the page */
+  }
+}
+
+/** Before a part is shown whose texts are loaded later; from then on they are there in every language. */
+export async function later_texts(): Promise<void> {
+  if (with_later) return;
+  with_later = true;
+  try {
+    await use_language(language.value);
+  } catch (error) {
+    with_later = false; // without a network: tried again with the part itself
+    throw error;
   }
 }
 

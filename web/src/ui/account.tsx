@@ -2,10 +2,12 @@
 // shown, with the library that draws the code to scan.
 import qrcode from 'qrcode-generator';
 import { useRef, useState } from 'preact/hooks';
-import type { PastSignIn, SessionList } from '../client/api';
+import type { AuditEntry, PastSignIn, SessionList } from '../client/api';
 import { RpcError } from '../client/rpc';
-import { attempt, call, look_again, session, sign_out, toast, words } from '../store/app';
+import { attempt, call, look_again, me, session, sign_out, toast, words } from '../store/app';
 import { date, moment, stamp, t } from '../store/texts';
+import { AuditRows } from './audit_rows';
+import { export_person, save } from './data';
 import { Act, Dialog, Icon, Loaded, Title, useLoad } from './kit';
 
 const UNKNOWN_METHOD = -32601;
@@ -158,6 +160,42 @@ function TurnOff({ done }: { done: () => void }) {
   );
 }
 
+function Renew({ done }: { done: () => void }) {
+  const [codes, set_codes] = useState<string[] | null>(null);
+  const [problem, set_problem] = useState('');
+  const form = useRef<HTMLFormElement>(null);
+  const submit = async (): Promise<void> => {
+    if (!form.current!.reportValidity()) return;
+    const field = form.current!.elements.namedItem('code') as HTMLInputElement;
+    set_problem('');
+    try {
+      set_codes((await call<{ recovery: string[] }>('session.totp_renew', { code: field.value.trim() })).recovery);
+    } catch (error) {
+      set_problem(error instanceof RpcError && error.code === -32602 ? t('second-wrong') : words(error));
+      field.select();
+    }
+  };
+  return (
+    <details>
+      <summary>{t('recovery-renew')}</summary>
+      <p class="note">{t('recovery-renew-note')}</p>
+      <form ref={form} onSubmit={(e) => (e.preventDefault(), void submit())}>
+        <label class="field">
+          <span>{t('second-either')}</span>
+          <input name="code" required autocomplete="one-time-code" spellcheck={false} maxLength={30} />
+        </label>
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+        <Act type="submit" do={submit}>
+          {t('recovery-renew-do')}
+        </Act>
+      </form>
+      {codes && <Recovery codes={codes} done={() => (set_codes(null), form.current?.reset(), done())} />}
+    </details>
+  );
+}
+
 function SecondFactor({ totp, again }: { totp: SessionList['totp']; again: () => void }) {
   const [setting, set_setting] = useState(false);
   const left = totp.recovery_left ?? 0;
@@ -170,6 +208,7 @@ function SecondFactor({ totp, again }: { totp: SessionList['totp']; again: () =>
             <Icon name="lock" /> {t('totp-on', { date: date(totp.since ?? 0) })}
           </p>
           <p class={left < 3 ? 'warning' : 'note'}>{t('recovery-left', { count: left })}</p>
+          <Renew done={again} />
           <TurnOff done={again} />
         </>
       ) : (
@@ -320,37 +359,14 @@ function Password() {
 
 // ---- my data -------------------------------------------------------------------------------------------------------------
 
-function save(name: string, value: unknown): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(value, null, 2)], { type: 'application/json' }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
-/** Who of mine is online sees me, unless I do not want it. Where the server has no presence, nothing is shown. */
-// All pages of the export as one: lists are put together, what is no list is the first page's.
-async function my_data(): Promise<Record<string, unknown>> {
-  const all: Record<string, unknown> = {};
-  let cursor: string | null = null;
-  do {
-    const page: Record<string, unknown> = await call<Record<string, unknown>>('person.export', cursor ? { cursor } : {});
-    for (const [name, value] of Object.entries(page)) {
-      const had = all[name];
-      if (name === 'cursor') continue;
-      if (Array.isArray(had) && Array.isArray(value)) had.push(...(value as unknown[]));
-      else if (had === undefined) all[name] = value;
-    }
-    cursor = typeof page.cursor === 'string' ? page.cursor : null;
-  } while (cursor);
-  return all;
-}
-
 function MyData() {
   const [there, set_there] = useState(true);
+  const [read_by, set_read_by] = useState<AuditEntry[] | null>(null);
   const download = async (): Promise<void> => {
     try {
-      save('hamroh.json', await my_data());
+      const data = await export_person();
+      save('hamroh.json', data);
+      set_read_by((data.read_by as AuditEntry[] | undefined)?.filter((e) => e.who !== me.value) ?? []);
       toast.value = { text: t('my-data-saved') };
     } catch (error) {
       if (error instanceof RpcError && error.code === UNKNOWN_METHOD) set_there(false);
@@ -364,6 +380,18 @@ function MyData() {
       {there && (
         <div class="foot">
           <Act do={download}>{t('my-data-download')}</Act>
+        </div>
+      )}
+      {read_by && (
+        <div role="status">
+          {read_by.length ? (
+            <>
+              <h3>{t('read-by')}</h3>
+              <AuditRows items={[...read_by].sort((a, b) => b.time - a.time)} whose={false} />
+            </>
+          ) : (
+            <p class="note">{t('read-by-none')}</p>
+          )}
         </div>
       )}
     </section>

@@ -1,8 +1,8 @@
 // The frame around every screen: navigation, what the connection does, short notes at the bottom.
 import { useEffect } from 'preact/hooks';
-import { connection, is_staff, roles, session, toast, waiting } from '../store/app';
+import { connection, is_admin, is_staff, roles, session, toast, waiting } from '../store/app';
 import { route, to } from '../store/route';
-import { t } from '../store/texts';
+import { later_texts, t } from '../store/texts';
 import { Icon, Later, Skeleton } from './kit';
 import { Changes } from './screens/changes';
 import { Match } from './screens/match';
@@ -20,12 +20,13 @@ const screens: Record<string, () => preact.JSX.Element> = {
   match: Match,
   people: People,
   changes: Changes,
+  admin: () => <Later load={() => later_texts().then(() => import('./admin/admin')).then((m) => m.Admin)} />,
   me: Me,
 };
 
 function Navigation({ here }: { here: string }) {
   const shown = is_staff.value
-    ? ['today', 'people', 'match', 'changes', 'me']
+    ? ['today', 'people', 'match', 'changes', ...(is_admin.value ? ['admin'] : []), 'me']
     : roles.value.includes('psychologist') || roles.value.includes('coach')
       ? ['today', 'people', 'questionnaire', 'me']
       : ['today', 'pair', 'questionnaire', 'me'];
@@ -81,7 +82,8 @@ function Toast() {
 }
 
 export function App() {
-  const here = screens[route.value[0] ?? ''] ? route.value[0]! : 'today';
+  const wanted = route.value[0] ?? '';
+  const here = screens[wanted] && (wanted !== 'admin' || is_admin.value) ? wanted : 'today';
   const known = session.value !== undefined;
   const signed = !!session.value && !session.value.need;
   useEffect(() => {
@@ -96,7 +98,7 @@ export function App() {
       {signed && <Navigation here={here} />}
       <main id="main" tabIndex={-1} class={signed ? `screen-${here}` : 'alone'}>
         <Connection />
-        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => import('./account').then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
+        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => later_texts().then(() => import('./account')).then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
       </main>
       <Toast />
     </>

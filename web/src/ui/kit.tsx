@@ -11,6 +11,7 @@ const paths: Record<string, string> = {
   match: 'M5 6h5M5 12h5M5 18h5M19 6h-3M19 12h-3M19 18h-3M10 6l6 6M10 12l6-6M10 18h6',
   people: 'M12 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7ZM5 20c0-4 3-6 7-6s7 2 7 6',
   changes: 'M4 19h16M6 15l4-5 3 3 5-7M18 6h-4M18 6v4',
+  admin: 'M12 3.500 5 6v5.500c0 4.500 3 7.500 7 9 4-1.500 7-4.500 7-9V6zM9 12l2.200 2.200L15 10',
   me: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 12a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5ZM7 18c1-2.500 3-3.500 5-3.500s4 1 5 3.500',
   send: 'M4 12 20 5l-5 15-3.500-6.500zM11.500 13.500 20 5',
   clock: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4l3 2',
@@ -157,6 +158,34 @@ export function Face({ name }: { name: string }) {
     <span class="face" aria-hidden="true">
       {letters.toUpperCase()}
     </span>
+  );
+}
+
+/** An invitation code, which is shown once. */
+export interface Code {
+  person: string;
+  name: string;
+  code: string;
+}
+export function Codes({ codes, close }: { codes: Code[]; close: () => void }) {
+  return (
+    <Dialog title={t('codes')} close={close}>
+      <p class="note">{t('codes-note')}</p>
+      {codes.length === 0 && <Empty title={t('codes-none')} />}
+      <ul class="codes">
+        {codes.map((c) => (
+          <li key={c.person}>
+            <b>{c.name}</b>
+            <code>{c.code}</code>
+          </li>
+        ))}
+      </ul>
+      <div class="foot no-print">
+        <button type="button" class="primary" onClick={() => print()}>
+          {t('print')}
+        </button>
+      </div>
+    </Dialog>
   );
 }
 

@@ -2,9 +2,10 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Envelope, Job, Person, RosterReport } from '../../client/api';
 import { decode, fields, guess, header, map_of, type RosterMap } from '../../client/decode';
-import { attempt, call, is_staff, keep_records, list_all, records, run_job, toast, words } from '../../store/app';
+import { attempt, call, is_admin, is_staff, keep_records, list_all, records, run_job, toast, words } from '../../store/app';
+import { to } from '../../store/route';
 import { fold, number, say, t } from '../../store/texts';
-import { Act, Dialog, Empty, Face, Loaded, Title, useLoad } from '../kit';
+import { Act, Codes, Dialog, Empty, Face, Loaded, Title, useLoad, type Code } from '../kit';
 
 function Report({ report, applied }: { report: RosterReport; applied: boolean }) {
   return (
@@ -207,33 +208,6 @@ function Import({ close, done }: { close: () => void; done: () => void }) {
   );
 }
 
-interface Code {
-  person: string;
-  name: string;
-  code: string;
-}
-function Codes({ codes, close }: { codes: Code[]; close: () => void }) {
-  return (
-    <Dialog title={t('codes')} close={close}>
-      <p class="note">{t('codes-note')}</p>
-      {codes.length === 0 && <Empty title={t('codes-none')} />}
-      <ul class="codes">
-        {codes.map((c) => (
-          <li key={c.person}>
-            <b>{c.name}</b>
-            <code>{c.code}</code>
-          </li>
-        ))}
-      </ul>
-      <div class="foot no-print">
-        <button type="button" class="primary" onClick={() => print()}>
-          {t('print')}
-        </button>
-      </div>
-    </Dialog>
-  );
-}
-
 export function People() {
   const loaded = useLoad(() => list_all<Person>('person', { index: 'by_name' }), []);
   const [search, set_search] = useState('');
@@ -241,7 +215,7 @@ export function People() {
   const [importing, set_importing] = useState(false);
   const [codes, set_codes] = useState<Code[] | null>(null);
   const all = records<Person>('person');
-  const sorted = useMemo(() => [...all.values()].sort((a, b) => fold(a.data.name).localeCompare(fold(b.data.name))), [all]);
+  const sorted = useMemo(() => [...all.values()].filter((p) => !p.data.erased).sort((a, b) => fold(a.data.name).localeCompare(fold(b.data.name))), [all]);
   const wanted = fold(search);
   const found = wanted ? sorted.filter((p) => fold([p.data.name, p.data.group, p.data.faculty, p.data.external_id].filter(Boolean).join(' ')).includes(wanted)) : sorted;
   const groups = [...new Set(found.map((p) => p.data.group).filter((g): g is string => !!g))];
@@ -287,7 +261,7 @@ export function People() {
                 <li key={p.id} class="row">
                   <Face name={p.data.name} />
                   <span>
-                    <b>{p.data.name}</b>
+                    {is_admin.value ? <a href={to('admin', 'person', p.id)}>{p.data.name}</a> : <b>{p.data.name}</b>}
                     <small>{[p.data.group, p.data.faculty, p.data.year !== undefined ? t('year', { year: p.data.year }) : '', (p.data.mentoring?.capacity ?? 0) > 0 ? t('places', { count: p.data.mentoring!.capacity! }) : ''].filter(Boolean).join(' · ')}</small>
                   </span>
                   {is_staff.value && (

@@ -1,0 +1,14 @@
+// What only administrators do: accounts, a person's account and data, the audit, backups. Loaded when it is first shown.
+import { route } from '../../store/route';
+import { Accounts } from './accounts';
+import { Audit } from './audit';
+import { Backup } from './backup';
+import { One } from './one';
+
+export function Admin() {
+  const [, at, id] = route.value;
+  if ((at === 'person' || at === 'account') && id) return <One key={`${at}/${id}`} kind={at} id={id} />;
+  if (at === 'audit') return <Audit />;
+  if (at === 'backup') return <Backup />;
+  return <Accounts />;
+}
