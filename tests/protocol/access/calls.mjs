@@ -28,6 +28,7 @@ export const calls = {
   'backup.create': ({ n }) => ({ name: `copy${n}` }),
   'backup.create/to': ({ w, n }) => ({ to: `${w.server.dir}/elsewhere${n}` }),
   'backup.forget': ({ w }) => ({ set: `${w.server.dir}/gone` }),
+  'backup.list': () => ({}),
   'clock.advance': () => ({ ms: 1000 }),
   'feed.close': () => ({}),
   'feed.open': () => ({}),
@@ -71,6 +72,8 @@ export const calls = {
   'plugin.history': () => ({ kind: 'service', id: 'pair' }),
   'plugin.list': () => ({}),
   'plugin.rollback': () => plugin,
+  'presence.list': () => ({}),
+  'presence.set': () => ({ visible: false }),
   'programme.create': () => programme,
   'programme.overview': ({ t }) => ({ programme: t }),
   'programme.update': ({ t }) => ({ programme: t, term: '2028' }),
@@ -107,6 +110,8 @@ export const calls = {
   'session.totp_confirm/right': async ({ client }) => ({ code: totp((await client.ask('session.totp_begin', {})).result?.secret) }),
   'session.totp_disable': () => ({ password, code: '123456' }),
   'session.totp_disable/right': async ({ client, role }) => ({ password, code: role === 'stranger' ? '123456' : (await set_up_totp(client)).recovery[0] }),
+  'session.totp_renew': () => ({ code: '123456' }),
+  'session.totp_renew/right': async ({ client, role }) => ({ code: role === 'stranger' ? '123456' : (await set_up_totp(client)).recovery[0] }),
   'today.list': () => ({}),
 };
 
@@ -114,7 +119,8 @@ export const calls = {
 export const own_connection = new Set(['feed.close', 'feed.open', 'session.accept', 'session.accept/wrong', 'session.login', 'session.logout', 'session.resume']);
 // These change the account of the caller: another one with the same roles makes them.
 export const own_account = new Set([
-  'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right', 'session.totp_disable/right',
+  'presence.set', 'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right',
+  'session.totp_disable/right', 'session.totp_renew/right',
 ]);
 export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export']);
 
