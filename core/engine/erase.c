@@ -516,12 +516,11 @@ static struct erasing *erasing_new(struct institution *inst, struct call *call) 
     return e;
 }
 
-// Nobody is erased by a slip of the finger: there must be something of them.
-static bool is_known(struct institution *inst, const char *person) {
+bool hm_person_known(struct institution *inst, const char *person) {
     struct hm_read *read = NULL;
     struct hm_record record;
     struct hm_json data;
-    if (!hm_read_begin(inst->store, &read, NULL)) return false;
+    if (!hm_id_valid(hm_str_of(person)) || !hm_read_begin(inst->store, &read, NULL)) return false;
     struct hm_types *types = hm_store_types(inst->store);
     bool known = hm_read_data(read, "person", hm_str_of(person), &record, &data) ||
                  hm_read_unique(read, types, "account", "person", hm_str_of(person), &record, &data) ||
@@ -542,7 +541,7 @@ void hm_person_erase(struct call *call) {
         hm_call_param(call, "reason", "must say why; it is kept, so without names");
     } else if (call->session && strcmp(call->session->person, person) == 0) {
         hm_call_reason(call, HM_CONFLICT, "reason", "self");
-    } else if (!hm_id_valid(hm_str_of(person)) || !is_known(call->institution, person)) {
+    } else if (!hm_person_known(call->institution, person)) { // a slip of the finger
         hm_call_fail(call, HM_NOT_FOUND, "");
     } else {
         struct erasing *e = erasing_new(call->institution, call);

@@ -629,6 +629,8 @@ struct errand {
 bool hm_errand_start(struct hm_engine *engine, struct errand *errand, struct hm_error *err);
 void hm_errands_wait(struct hm_engine *engine); // closing: their threads end; `done` comes as posted work
 
+// Is there anything of them: a record, an account, an invitation, an entry of the audit?
+bool hm_person_known(struct institution *inst, const char *person);
 void hm_person_erase(struct call *call);
 void hm_person_erase_resume(
     struct institution *inst); // what was not finished, or is to be done after a restore

@@ -307,6 +307,10 @@ static void person_export(struct call *call) {
         hm_call_param(call, "person", "is missing, and your account belongs to no person");
     } else if (strcmp(person, own) != 0 && !call->admin) {
         hm_call_reason(call, HM_FORBIDDEN, "need", "administrator");
+    } else if (!hm_person_known(call->institution, person)) {
+        // An empty document would say of a mistyped person that there is nothing of them, and the audit of it
+        // would make them known, to person.erase as well.
+        hm_call_fail(call, HM_NOT_FOUND, "");
     } else if (call->engine->exports >= EXPORTS_MAX) {
         hm_call_wait(call, 1);
     } else {

@@ -1,7 +1,8 @@
 // Who may do and see what: every method and every record type against every role, as the tables in access/ have them. One server;
 // the clients of all roles call at the same time. access/README.md says how a row is added.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
 import test from 'node:test';
 import { job_result, slow } from './harness.mjs';
 import { calls, in_turn, own_account, own_connection, target } from './access/calls.mjs';
@@ -53,6 +54,7 @@ test('every record type has its rows, hidden ones included', async () => {
 
 function sees(role, row) {
   if (!row.type || row.which === 'self') return true;
+  if (row.type === 'account') return role === 'administrator'; // account.list
   if (row.which === 'listed') return at_home.has(role);
   const known = records.find((r) => r.type === row.type && r.which === row.which);
   return known ? known.cells[role] : row.cells[role] === 'ok';
@@ -71,12 +73,12 @@ async function ended(client, answer) {
 }
 
 async function answer(row, role, t, n) {
-  const params = calls[row.call]({ t, role, n, w, which: row.which, type: row.type });
-  const apart = own_account.has(row.call);
-  if (!apart && !own_connection.has(row.call)) return ended(w.as[role], await w.as[role].ask(row.method, params));
-  const client = await (apart ? w.twin(role) : w.connection(role));
-  w.spare.push(client);
-  return client.ask(row.method, params);
+  let client = w.as[role];
+  if (own_account.has(row.call)) client = await w.twin(role);
+  else if (own_connection.has(row.call)) client = await w.connection(role);
+  if (client !== w.as[role]) w.spare.push(client);
+  const params = await calls[row.call]({ t, role, n, w, client, which: row.which, type: row.type });
+  return ended(client, await client.ask(row.method, params));
 }
 
 const unnumbered = (raw) => raw.replace(/"seq":\d+/g, '"seq":0');
@@ -300,20 +302,62 @@ test('a filter of the feed opens no type, and an epoch of another institution no
 
 // ---- idem keys ---------------------------------------------------------------------------------------------------------------
 
-test('the idem key of somebody else gives nobody their answer', async () => {
-  const again = await w.as.mentor.call('fixture.echo', { text: 'another text', idem: 'k1' });
-  assert.equal(again.text, marker('idem', 'hidden'), 'the one whose key it is gets the stored answer');
+const counted = async () => (await w.home.call('fixture.all', { type: 'fixture_count' })).items.length;
+
+test('an idem key gives its answer again to whose it is and for the same call only; to everybody else it is unused', async () => {
+  const [text, idem] = [marker('idem', 'hidden'), 'k2'];
+  const first = await w.as.mentor.ask('fixture.echo', { text, idem });
+  assert.equal(first.word, 'ok');
+  const before = await counted();
+  assert.equal((await w.as.mentor.ask('fixture.echo', { idem, text })).raw, first.raw);
+  for (const [method, params] of [['fixture.echo', { text: 'another text', idem }], ['person.me', { idem }]]) {
+    const other = await w.as.mentor.ask(method, params);
+    assert.equal(other.error?.data?.reason, 'idem_reused', `${method}: ${other.raw}`);
+    assert.ok(!other.raw.includes(text));
+  }
+  assert.equal(await counted(), before);
   await Promise.all(roles.slice(1).filter((role) => role !== 'mentor' && role !== 'cluster_admin').map(async (role) => {
-    const given = await w.as[role].ask('fixture.echo', { text: `of ${role}`, idem: 'k1' });
-    assert.equal(given.result?.text, `of ${role}`, role);
+    const given = await w.as[role].ask('fixture.echo', { text: `of ${role}`, idem });
+    assert.equal(given.result?.text, `of ${role}`, `${role}: ${given.raw}`);
   }));
+});
+
+test('once somebody is erased, answers that were kept are given to nobody, and nothing is done again', async () => {
+  const params = { text: marker('idem', 'hidden'), idem: 'k3' };
+  await w.as.mentor.call('fixture.echo', params);
+  const person = w.fresh('person', 'other');
+  await w.flush();
+  await w.as.administrator.call('person.erase', { person, reason: 'asked for it' });
+  const before = await counted();
+  const again = await w.as.mentor.ask('fixture.echo', params);
+  assert.equal(again.error?.data?.reason, 'idem_done', again.raw);
+  assert.ok(!again.raw.includes(params.text));
+  assert.equal((await w.as.mentor.ask('fixture.echo', { ...params, text: 'another text' })).error?.data?.reason, 'idem_reused');
+  assert.equal(await counted(), before);
+});
+
+// ---- copies ------------------------------------------------------------------------------------------------------------------
+
+test('a set of backups is forgotten for the institution of the caller only, and none is made where a caller says', async () => {
+  const made = await w.as.administrator.call('backup.create', { name: 'kept' });
+  const set = path.dirname(made.path);
+  for (const role of ['foreign_admin', 'cluster_admin']) await w.as[role].call('backup.forget', { set });
+  const erased = async () => {
+    const person = w.fresh('person', 'other');
+    await w.flush();
+    return w.as.administrator.call('person.erase', { person, reason: 'asked for it' });
+  };
+  assert.equal((await erased()).sets, 1);
+  await w.as.administrator.call('backup.forget', { set });
+  assert.equal((await erased()).sets, 0);
+  assert.deepEqual(readdirSync(w.server.dir).filter((name) => name.startsWith('elsewhere')), []);
 });
 
 // ---- the flow of all bytes ---------------------------------------------------------------------------------------------------
 
 test('not one message of all these held a record that was not for its receiver', () => {
   const wrong = [];
-  const sealed = new Set(['mentee|record.get', 'psychologist|record.get', 'psychologist|questionnaire.open']);
+  const sealed = new Set(['mentee|record.get', 'mentee|person.export', 'psychologist|record.get', 'psychologist|questionnaire.open']);
   for (const [key, text] of w.leaks) {
     const [what, role, method] = key.split('|');
     const row = records.find((r) => r.name === what);

@@ -1,8 +1,8 @@
 // The params with which each row of methods.txt is called. One entry a method (and variant); t is the target's id, role who asks,
-// n a number of its own for every call, w the world. What a row needs before the call (a target in another state, a connection of
+// n a number of its own for every call, w the world, client who calls. What a row needs before the call (a target in another state, a connection of
 // its own) stands in `targets` below.
 import { password } from '../harness.mjs';
-import { marker, person_id } from './world.mjs';
+import { marker, person_id, set_up_totp, totp } from './world.mjs';
 
 const DAY = 86400000;
 const tiny = 'return service { id = "tiny" }\n';
@@ -14,8 +14,10 @@ const programme = { title: 'Winter', term: '2027', starts: Date.now() + DAY, end
 export const calls = {
   'account.create': ({ n }) => ({ login: `made${n}`, password: 'a long enough password', roles: ['student'] }),
   'account.list': () => ({}),
+  'account.reset_totp': ({ t }) => ({ account: t }),
   'account.set_roles': ({ t }) => ({ account: t, roles: ['coach'] }),
   'account.set_state': ({ t }) => ({ account: t, state: 'closed' }),
+  'account.sign_out': ({ t }) => ({ account: t }),
   'activity.advance': ({ t }) => ({ activity: t }),
   'activity.create': () => ({ kind: 'volunteering', title: 'Books' }),
   'activity.kinds': () => ({}),
@@ -23,7 +25,10 @@ export const calls = {
   'activity.register': ({ t }) => ({ activity: t }),
   'activity.register/jury': ({ t }) => ({ activity: t, role: 'organiser' }),
   'audit.list': ({ t }) => (t ? { whose: t } : {}),
-  'backup.create': ({ n }) => ({ to: `copy${n}` }),
+  'backup.create': ({ n }) => ({ name: `copy${n}` }),
+  'backup.create/to': ({ w, n }) => ({ to: `${w.server.dir}/elsewhere${n}` }),
+  'backup.forget': ({ w }) => ({ set: `${w.server.dir}/gone` }),
+  'backup.list': () => ({}),
   'clock.advance': () => ({ ms: 1000 }),
   'feed.close': () => ({}),
   'feed.open': () => ({}),
@@ -55,6 +60,8 @@ export const calls = {
   'pair.request/unknown': () => ({ mentor: person_id('listed2'), programme: 'made-up' }),
   'pair.respond': ({ t }) => ({ pair: t, accept: true }),
   'person.create': ({ n }) => ({ name: `New ${n}` }),
+  'person.erase': ({ t }) => ({ person: t, reason: 'asked for it' }),
+  'person.export': ({ t }) => (t ? { person: t } : {}),
   'person.invite': ({ t }) => ({ person: t }),
   'person.invite_many': ({ t }) => ({ persons: [t] }),
   'person.me': () => ({}),
@@ -65,6 +72,8 @@ export const calls = {
   'plugin.history': () => ({ kind: 'service', id: 'pair' }),
   'plugin.list': () => ({}),
   'plugin.rollback': () => plugin,
+  'presence.list': () => ({}),
+  'presence.set': () => ({ visible: false }),
   'programme.create': () => programme,
   'programme.overview': ({ t }) => ({ programme: t }),
   'programme.update': ({ t }) => ({ programme: t, term: '2028' }),
@@ -89,19 +98,31 @@ export const calls = {
   'session.accept/wrong': ({ n }) => ({ institution: ['home', 'away', 'nowhere'][n % 3], code: 'AAAA-BBBB-CCCC-DDDD', login: `uninvited${n}`, password: 'a long enough password' }),
   'session.change_password': () => ({ old: password, new: 'short' }),
   'session.change_password/right': () => ({ old: password, new: 'another long password' }),
+  'session.history': () => ({}),
   'session.list': () => ({}),
   'session.login': () => ({ institution: 'home', login: 'student', password }),
   'session.logout': () => ({}),
   'session.resume': () => ({ token: 'home.nonsense' }),
   'session.revoke': ({ t }) => ({ id: t }),
+  'session.revoke_others': () => ({}),
+  'session.totp_begin': () => ({}),
+  'session.totp_confirm': () => ({ code: '123456' }),
+  'session.totp_confirm/right': async ({ client }) => ({ code: totp((await client.ask('session.totp_begin', {})).result?.secret) }),
+  'session.totp_disable': () => ({ password, code: '123456' }),
+  'session.totp_disable/right': async ({ client, role }) => ({ password, code: role === 'stranger' ? '123456' : (await set_up_totp(client)).recovery[0] }),
+  'session.totp_renew': () => ({ code: '123456' }),
+  'session.totp_renew/right': async ({ client, role }) => ({ code: role === 'stranger' ? '123456' : (await set_up_totp(client)).recovery[0] }),
   'today.list': () => ({}),
 };
 
 // Rows whose calls change the connection, or whose answer takes long: a connection of its own, or one row after the other.
 export const own_connection = new Set(['feed.close', 'feed.open', 'session.accept', 'session.accept/wrong', 'session.login', 'session.logout', 'session.resume']);
 // These change the account of the caller: another one with the same roles makes them.
-export const own_account = new Set(['session.change_password/right']);
-export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.rollback', 'job.cancel']);
+export const own_account = new Set([
+  'presence.set', 'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right',
+  'session.totp_disable/right', 'session.totp_renew/right',
+]);
+export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export']);
 
 // What is different from world.record about the target of a row.
 const more = {
@@ -115,7 +136,15 @@ let accounts = 0;
 export async function target(w, row, role) {
   const { type, which, call } = row;
   if (!type) return undefined;
-  if (type === 'account') return (await w.home.account(`target${accounts++}`, ['student'])).id;
+  if (type === 'account') {
+    const login = `target${accounts++}`, { id } = await w.home.account(login, ['student']);
+    if (call === 'account.reset_totp') {
+      const owner = await w.connection('aside', login);
+      w.spare.push(owner);
+      await set_up_totp(owner);
+    }
+    return id;
+  }
   if (type === 'session') {
     if (role === 'stranger') return 'a'.repeat(64);
     const client = await w.connection(which === 'self' ? role : 'aside', which === 'self' ? role : 'aside');
@@ -125,8 +154,9 @@ export async function target(w, row, role) {
   if (type === 'job' && call === 'job.cancel')
     return (await (which === 'own' ? w.as.coordinator.call('fixture.forever') : w.home.call('fixture.forever'))).job;
   if (type === 'job') return w.ids[`job ${which}`];
+  if (type === 'person' && which === 'self') return person_id(role);
   if (which === 'listed') return person_id('listed');
-  if (type === 'person' && call.startsWith('person.invite')) return w.fresh('person', which);
+  if (type === 'person' && (call.startsWith('person.invite') || call === 'person.erase')) return w.fresh('person', which);
   if (type === 'person') return w.ids[`person ${which}`];
   if (type === 'programme' && call !== 'pair.request') return w.ids['programme all'];
   if (which === 'private') return w.fresh(type, 'own', {}, ['person:' + person_id('mentee')]);

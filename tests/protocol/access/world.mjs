@@ -1,5 +1,6 @@
 // A server with an institution of every role, one beside it, and the cluster; records of every type whose texts name the row of
 // records.txt they belong to, so that any byte sent to somebody who may not see them is found.
+import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Client, Server, RpcError, password_hash } from '../harness.mjs';
 import { roles, words } from './matrix.mjs';
@@ -46,6 +47,19 @@ export class Watched extends Client {
       this.methods.delete(id);
     }
   }
+}
+
+// What the app on a phone shows (RFC 6238), of a secret as it is shown to people.
+export function totp(secret = '') {
+  const bits = [...secret].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from(bits.match(/.{8}/g)?.map((b) => parseInt(b, 2)) ?? []), counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000)));
+  const mac = createHmac('sha1', key).update(counter).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1000000).padStart(6, '0');
+}
+export async function set_up_totp(client) {
+  const { secret } = await client.call('session.totp_begin');
+  return { secret, ...(await client.call('session.totp_confirm', { code: totp(secret) })) };
 }
 
 // ---- records -----------------------------------------------------------------------------------------------------------------
@@ -135,6 +149,7 @@ export class World {
   next = 1;
   waiting = [];
   spare = []; // connections that one call has used
+  unmarked = new Map(); // texts that can hold no marker -> their row
 
   static async start() {
     const world = new World();
@@ -185,6 +200,7 @@ export class World {
       const key = `${found[1] ?? 'sealed'} ${found[2] ?? ''}|${role}|${method}`;
       if (!this.leaks.has(key)) this.leaks.set(key, text.slice(Math.max(0, found.index - 150), found.index + 80));
     }
+    for (const [secret, row] of this.unmarked) if (text.includes(secret)) this.leaks.set(`${row}|${role}|${method}`, text.slice(0, 300));
   };
   // One more connection of a role, signed in.
   async connection(role, login = role) {
@@ -236,7 +252,10 @@ export class World {
     const invited = this.home.call('fixture.invite', { person: person_id('z1'), name: marker('invitation', 'hidden') });
     const echoed = this.as.mentor.call('fixture.echo', { text: marker('idem', 'hidden'), idem: 'k1' });
     const aside = await Watched.open(this.server.url, 'aside', null);
-    await aside.call('session.login', { institution: 'home', login: marker('account', 'hidden'), password: 'hamroh-test', agent: marker('session', 'hidden') });
+    const agent = `${marker('session', 'hidden')} ${marker('sign_in', 'hidden')}`;
+    await aside.call('session.login', { institution: 'home', login: marker('account', 'hidden'), password: 'hamroh-test', agent });
+    const { secret, recovery } = await set_up_totp(aside);
+    for (const text of [secret, ...recovery]) this.unmarked.set(text, 'factor hidden');
     this.spare.push(aside);
     const [own, other] = await Promise.all(jobs);
     await Promise.all([opened, invited, echoed]);
