@@ -81,6 +81,23 @@ bool hm_engine_ready(const struct hm_engine *engine) {
     return true;
 }
 
+void hm_engine_amiss(const struct hm_engine *engine, struct hm_buf *out) {
+    (void)engine, (void)out;
+}
+
+void hm_engine_listen(struct hm_engine *engine, const struct hm_listener *listener) {
+    (void)engine, (void)listener;
+}
+
+const struct hm_settings *hm_engine_settings(const struct hm_engine *engine) {
+    (void)engine;
+    return NULL; // only asked for by hm_net_open
+}
+
+void hm_engine_drain(struct hm_engine *engine, void (*drained)(void *arg), void *arg) {
+    (void)engine, (void)drained, (void)arg;
+}
+
 void hm_engine_metrics(struct hm_engine *engine, struct hm_buf *out) {
     (void)engine;
     (void)out;
@@ -143,7 +160,12 @@ static void set_up(void) {
     net.conns_by_account = hm_tally_new();
     struct hm_feed_ops ops = hm_conn_feed_ops;
     ops.arg = &net;
-    net.feed = hm_feed_new(net.loop, &ops, 100);
+    net.feed =
+        hm_feed_new(net.loop, &ops,
+                    &(struct hm_feed_limits){.queue_max = 100, .bytes_max = 1u << 20, .replay_max = 1000});
+    struct hm_presence_ops presence = hm_conn_presence_ops;
+    presence.arg = &net;
+    net.presence = hm_presence_new(net.loop, &presence, 0);
     net.files = hm_files_new("/nowhere");
     hm_networks_read("127.0.0.1", &net.proxies);
     if (!hm_ws_open(&net, &err)) {
