@@ -27,7 +27,10 @@
 #define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
 #define START_MS 30000     // until READY
 #define IDLE_MS 60000      // a worker beyond the warm one stops after this
-#define JOB_WORKERS_MAX 2  // per institution
+#define WORKER_NICE                                                                                          \
+    5 // where processors are short, commits and answers go before new work: tests/bench, message.send
+#define JOB_NICE 15
+#define JOB_WORKERS_MAX 2 // per institution
 #define JOB_RESULT_MAX (1u << 20)
 #define INTENTS_MAX 1000000u
 #define HM_NO_PLUGINS "the institution's plugins do not load; its administrator can see why (plugin.list)"

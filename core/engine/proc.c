@@ -415,8 +415,8 @@ struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct
     struct hm_engine *engine = inst->engine;
     struct proc *proc = hm_alloc(sizeof *proc);
     struct hm_buf json = {0}, payload = {0};
-    if (!hm_spawn(engine->worker_exe, inst->dir, role == PROC_JOB ? 10 : 0, &proc->pid, &proc->fd,
-                  &proc->pidfd, err)) {
+    if (!hm_spawn(engine->worker_exe, inst->dir, role == PROC_JOB ? JOB_NICE : WORKER_NICE, &proc->pid,
+                  &proc->fd, &proc->pidfd, err)) {
         free(proc);
         return NULL;
     }
