@@ -365,17 +365,14 @@ static void send(struct proc *proc, struct call *call) {
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One
 // that is overtaken even there, by calls outside, gets a turn in which nobody else commits, and so cannot be
 // overtaken: what is being committed is waited for, then it runs, and what was brought meanwhile comes behind
-// it. The turn is as long as the call, whose deadline bounds it.
+// it. The turn is as long as the call, whose deadline bounds it; so no part of a job is ever here, which may
+// take minutes.
 static void next_contended(struct institution *inst) {
     if (inst->contender || !inst->contended) return;
     struct call *call = inst->contended;
-    struct proc *proc = call->job ? hm_job_proc(call->job) : least_loaded(inst);
+    struct proc *proc = least_loaded(inst);
     bool alone = call->conflicts >= EXCLUSIVE_FROM;
     inst->exclusive = NULL;
-    if (call->job && !proc) {
-        hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
-        return;
-    }
     if (!proc) return; // and nobody waits for a worker that has yet to come
     if (alone) {
         inst->exclusive = call;
@@ -418,7 +415,7 @@ void hm_call_again(struct call *call) {
     hm_call_leave_lane(call);
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
-    } else if (call->job && call->conflicts < EXCLUSIVE_FROM) {
+    } else if (call->job) { // on its own worker, and in no lane: see next_contended
         struct proc *proc = hm_job_proc(call->job);
         if (proc)
             hm_proc_call(proc, call);

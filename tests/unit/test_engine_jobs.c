@@ -1,0 +1,47 @@
+// Jobs beside other calls: what they must not hold up, how many may wait, what is too large for them.
+#include "engine/internal.h"
+#include "engine_fixture.h"
+
+static void job_params(char params[64]) { // for job.get, from what the last call answered
+    struct hm_json value;
+    char id[40];
+    assert_true(hm_json_parse(hm_str_of(last_reply.result), &value, NULL));
+    assert_true(hm_json_get_text(value, "job", id, sizeof id));
+    snprintf(params, 64, "{\"id\":\"%s\"}", id);
+}
+
+static void until_has(struct house *h, const char *params, const char *part) {
+    for (int i = 0; i < 400; i++) {
+        assert_ok(ask(h, h->control, "job.get", params));
+        if (has(last_reply.result, part)) return;
+        spin(h, NULL, 0.05);
+    }
+    fail_msg("never %s: %s", part, last_reply.result);
+}
+
+// What a job does last may take minutes: were it given the turn in which nobody else commits, the whole
+// institution would stand still for as long.
+static void a_job_that_is_overtaken_holds_up_nobody(void **state) {
+    struct house *h = *state;
+    struct hm_buf text = {0};
+    char params[64];
+    assert_ok(ask(h, h->control, "job.behind", "{}"));
+    job_params(params);
+    until_has(h, params, "\"progress\":0.75"); // five conflicts behind it
+    assert_ok(ask(h, h->control, "put", "{\"id\":\"go\"}"));
+    until_has(h, params, "\"ended\"");
+    assert_has(last_reply.result, "\"state\":\"done\"");
+    assert_ok(ask(h, h->control, "record.get", "{\"type\":\"note\",\"id\":\"from-job\"}"));
+    hm_engine_metrics(h->engine, &text);
+    assert_has(text.data, "\nhamroh_exclusive_turns_total 0\n");
+    hm_buf_free(&text);
+}
+
+int main(int argc, char **argv) {
+    FAKE_WORKER_MAIN(argc, argv);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_that_is_overtaken_holds_up_nobody),
+    };
+    return cmocka_run_group_tests_name("engine jobs", tests, NULL, NULL);
+}
