@@ -146,6 +146,14 @@ static void caller_json(struct call *call) {
     call->caller_json = b.data; // zero-terminated
 }
 
+// What a worker is sent is one frame. A call that goes by a queue is looked at again when it is sent: what is
+// said of its caller may have grown.
+static bool fits(struct call *call) {
+    if (call->params.raw.len + strlen(call->caller_json) + FRAME_REST <= HM_FRAME_MAX) return true;
+    hm_call_fail(call, HM_TOO_LARGE, "the params are too large for a plugin's method");
+    return false;
+}
+
 // ---- routing ------------------------------------------------------------------------------------------
 
 void hm_call_enqueue(struct call *call, bool front) {
@@ -198,6 +206,7 @@ void hm_call_begin(struct call *call) {
         return;
     }
     caller_json(call);
+    if (!fits(call)) return;
     hm_engine_random(call->engine, call->seed, sizeof call->seed);
     if (method->job)
         hm_job_start(call, method);
@@ -359,7 +368,7 @@ static bool still_permitted(struct call *call) {
 }
 
 static void send(struct proc *proc, struct call *call) {
-    if (still_permitted(call)) hm_proc_call(proc, call);
+    if (still_permitted(call) && fits(call)) hm_proc_call(proc, call);
 }
 
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One

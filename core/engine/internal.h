@@ -24,6 +24,7 @@
 #define CONTENDED_FROM 3   // conflicts after which a call waits its turn in the lane of contended calls
 #define EXCLUSIVE_FROM 5   // conflicts after which the commits of all others wait while it has its turn
 #define COMMITS_MAX 8192   // unfinished commit items above which no call is sent to a worker
+#define FRAME_REST 4096u   // of the frame of a call, beside params and caller
 #define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
 #define START_MS 30000     // until READY
 #define IDLE_MS 60000      // a worker beyond the warm one stops after this

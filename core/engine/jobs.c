@@ -239,12 +239,18 @@ static void done_answered(void *arg, const struct hm_answer *answer) {
     job_free(job);
 }
 
+// Params, result and caller go to the worker in one frame.
+static bool done_fits(const struct job *job, size_t result) {
+    return result <= RESULT_FRAME_MAX &&
+           strlen(job->params) + result + strlen(job->caller_json) + FRAME_REST <= HM_FRAME_MAX;
+}
+
 static void ran(void *arg, const struct hm_answer *answer) {
     struct job *job = arg;
     if (answer->code || job->cancelled) {
         fail(job, answer->code ? answer
                                : &(struct hm_answer){.code = HM_CONFLICT, .message = HM_LIT("cancelled")});
-    } else if (job->has_done && answer->result.len > RESULT_FRAME_MAX) {
+    } else if (job->has_done && !done_fits(job, answer->result.len)) {
         fail_because(job, HM_TOO_LARGE, "the result of the long part is too large");
     } else if (job->has_done && !hm_job_proc(job)) {
         fail_because(job, HM_INTERNAL, "the worker of this job died");

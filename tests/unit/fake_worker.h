@@ -3,9 +3,10 @@
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
 //   (unseals), loop, die, stale (conflicts always), garbage, nonsense {kind} (see fake_nonsense), evil
 //   (writes an account), invite {roles}, fail, flood, slow {ms}, job.add (job with a done part), job.loop,
-//   job.long (progress), job.behind (its done part conflicts five times, then waits for the note "go"), and whatever candidates ask for: a source with "bad" is refused, one with "v2" adds
-//   the method v2 and the type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts
-//   take A ms, with candidates B ms.
+//   job.long (progress), job.behind (its done part conflicts five times, then waits for the note "go"), and
+//   whatever candidates ask for: a source with "bad" is refused, one with "v2" adds the method v2 and the
+//   type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts take A ms, with
+//   candidates B ms.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -88,7 +89,8 @@ static void fake_ready(struct fake *f) {
     static const char *const jobs[] = {"job.add", "job.loop", "job.long", "job.behind"};
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"job\":true,\"done\":%s},", jobs[i],
-                      strcmp(jobs[i], "job.add") == 0 || strcmp(jobs[i], "job.behind") == 0 ? "true" : "false");
+                      strcmp(jobs[i], "job.add") == 0 || strcmp(jobs[i], "job.behind") == 0 ? "true"
+                                                                                            : "false");
     if (f->v2) hm_buf_text(&json, "{\"name\":\"v2\",\"access\":\"signed_in\"},");
     hm_buf_text(&json, "{\"name\":\"hello\",\"access\":\"public\",\"summary\":{\"en\":\"Says hello\"}},"
                        "{\"name\":\"staff\",\"access\":\"role\",\"roles\":[\"coordinator\"]}],"

@@ -37,11 +37,65 @@ static void a_job_that_is_overtaken_holds_up_nobody(void **state) {
     hm_buf_free(&text);
 }
 
+static void closing_ends_a_job_in_its_last_part(void **state) {
+    struct house *h = *state;
+    char params[64];
+    assert_ok(ask(h, h->control, "job.behind", "{}"));
+    job_params(params);
+    until_has(h, params, "\"progress\":0.75");
+    house_close(h); // its call is answered to the job, which must still be there
+    house_open(h);
+    until_has(h, params, "\"state\":\"failed\"");
+}
+
+// ---- what is too large --------------------------------------------------------------------------------
+
+// {"x":"aaa..."} of so many bytes.
+static enum hm_code ask_with(struct house *h, const char *method, size_t bytes) {
+    char *params = hm_alloc(bytes + 1);
+    memset(params, 'a', bytes);
+    memcpy(params, "{\"x\":\"", 6);
+    memcpy(params + bytes - 2, "\"}", 2);
+    enum hm_code code = ask(h, h->control, method, params);
+    free(params);
+    return code;
+}
+
+static size_t caller_bytes(struct house *h) { // of what a worker is told of the control socket
+    struct hm_json value, caller;
+    assert_ok(ask(h, h->control, "echo", "{}"));
+    assert_true(hm_json_parse(hm_str_of(last_reply.result), &value, NULL));
+    assert_true(hm_json_get(value, "caller", &caller));
+    return caller.raw.len;
+}
+
+static void params_that_do_not_go_into_a_frame_are_refused(void **state) {
+    struct house *h = *state;
+    size_t most = HM_FRAME_MAX - FRAME_REST - caller_bytes(h);
+    assert_int_equal(ask_with(h, "slow", most + 1), HM_TOO_LARGE);
+    assert_int_equal(ask_with(h, "job.add", most + 1), HM_TOO_LARGE);
+    assert_int_equal(ask_with(h, "slow", HM_FRAME_MAX + 1), HM_TOO_LARGE);
+    assert_ok(ask_with(h, "slow", most));
+}
+
+static void a_job_whose_result_does_not_go_into_a_frame_with_its_params_fails(void **state) {
+    struct house *h = *state;
+    char params[64];
+    assert_ok(ask_with(h, "job.add", HM_FRAME_MAX - FRAME_REST - caller_bytes(h)));
+    job_params(params);
+    until_has(h, params, "\"ended\"");
+    assert_has(last_reply.result, "\"error\":{\"code\":-32008");
+    assert_ok(ask(h, h->control, "echo", "{}"));
+}
+
 int main(int argc, char **argv) {
     FAKE_WORKER_MAIN(argc, argv);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_job_that_is_overtaken_holds_up_nobody),
+        TEST(closing_ends_a_job_in_its_last_part),
+        TEST(params_that_do_not_go_into_a_frame_are_refused),
+        TEST(a_job_whose_result_does_not_go_into_a_frame_with_its_params_fails),
     };
     return cmocka_run_group_tests_name("engine jobs", tests, NULL, NULL);
 }
