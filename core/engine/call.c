@@ -347,7 +347,7 @@ static struct proc *least_loaded(struct institution *inst) {
 
 // Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
 // roles, or signed out. False: the call has been answered.
-static bool still_permitted(struct call *call) {
+bool hm_call_still(struct call *call) {
     struct institution *inst = call->institution;
     struct hm_session *session = call->session;
     if (!session || call->job) return true;
@@ -357,10 +357,11 @@ static bool still_permitted(struct call *call) {
     }
     call->known = inst->told;
     if (call->principals == session->principals) return true;
-    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
     hm_principals_unref(call->principals);
     call->principals = hm_principals_ref(session->principals);
     call->admin = session->admin;
+    if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
     free(call->caller_json);
     call->caller_json = NULL;
     caller_json(call);
@@ -368,7 +369,7 @@ static bool still_permitted(struct call *call) {
 }
 
 static void send(struct proc *proc, struct call *call) {
-    if (still_permitted(call) && fits(call)) hm_proc_call(proc, call);
+    if (hm_call_still(call) && fits(call)) hm_proc_call(proc, call);
 }
 
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One

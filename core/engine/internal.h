@@ -319,6 +319,9 @@ void hm_record_about(const struct hm_type *type, const struct hm_record *record,
 // The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
 void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
                     struct hm_str why, struct hm_buf *out);
+// For a core method that has waited (for a password, an errand, a trial, a commit), before it commits
+// anything: may who asked still do so? False: the call has been answered.
+bool hm_call_still(struct call *call);
 void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
@@ -419,6 +422,8 @@ void hm_item_audits(struct commit_item *item, struct call *call);
 // The item holds only if nothing in [low, high) has changed since the snapshot of that seq.
 void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
                  uint64_t seq);
+// The item holds only if who asked is still who they were when the call was last looked at (call->known).
+void hm_item_saw_caller(struct commit_item *item, const struct call *call);
 // Whether no record has this value of the index; if so, the item holds only as long as that is true.
 bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
