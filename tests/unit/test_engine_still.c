@@ -82,12 +82,40 @@ static void an_account_is_not_made_behind_a_commit_that_closes_who_makes_it(void
     hm_caller_unref(adm);
 }
 
+static void a_write_is_not_acknowledged_behind_the_commit_that_revokes_its_session(void **state) {
+    struct house *h = *state;
+    struct reply put, revoked;
+    char params[128], name[HM_SESSION_NAME];
+    account(h, "ann", "p1", "[]");
+    struct hm_caller *a = sign_in(h, "ann"), *b = sign_in(h, "ann");
+    hm_session_name(b->session->token_hash, name);
+    snprintf(params, sizeof params, "{\"id\":\"%s\"}", name);
+    assert_ok(ask(h, b, "echo", "{}")); // a worker is there
+    until_unfinished(h, 0);
+    MDB_txn *txn = hold_commits(h);
+    call_as(h, a, "session.revoke", params, &revoked);
+    until_unfinished(h, 1);
+    call_as(h, b, "put", "{\"id\":\"late\"}", &put);
+    until_unfinished(h, 2);
+    mdb_txn_abort(txn);
+    await(h, &revoked);
+    await(h, &put);
+    assert_int_equal(revoked.code, HM_OK);
+    assert_int_equal(put.code, HM_UNAUTHENTICATED);
+    assert_int_equal(ask(h, a, "record.get", "{\"type\":\"note\",\"id\":\"late\"}"), HM_NOT_FOUND);
+    reply_free(&put);
+    reply_free(&revoked);
+    hm_caller_unref(a);
+    hm_caller_unref(b);
+}
+
 int main(int argc, char **argv) {
     FAKE_WORKER_MAIN(argc, argv);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
     const struct CMUnitTest tests[] = {
         TEST(an_administrator_closed_while_a_password_is_hashed_gets_no_account_made),
         TEST(an_account_is_not_made_behind_a_commit_that_closes_who_makes_it),
+        TEST(a_write_is_not_acknowledged_behind_the_commit_that_revokes_its_session),
     };
     return cmocka_run_group_tests_name("engine: who asked, still", tests, NULL, NULL);
 }
