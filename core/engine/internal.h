@@ -602,7 +602,8 @@ void hm_job_start(struct call *call, const struct cat_method *method);
 void hm_job_schedule(struct institution *inst);
 void hm_job_progress(struct job *job, double part, struct hm_str note);
 void hm_job_tick(struct institution *inst, uint64_t now_us);
-void hm_job_lost(struct job *job); // its worker is gone
+void hm_job_forget(struct institution *inst); // no record of a job says any more what it was begun with
+void hm_job_lost(struct job *job);            // its worker is gone
 void hm_job_recover(struct institution *inst);
 void hm_job_drain(struct institution *inst); // ends what runs, so that the server may stop
 void hm_job_close(struct institution *inst);

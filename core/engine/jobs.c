@@ -32,6 +32,7 @@ struct job {
     struct hm_session *session;
     struct hm_principals *principals;
     bool admin, local, has_done, cancelled, ended;
+    bool params_dropped; // somebody has been erased since: they may be in them
     enum job_state state;
     double progress;
     char note[1001];
@@ -47,7 +48,10 @@ struct job {
 static void job_json(const struct job *job, int64_t now_ms, struct hm_str result, struct hm_buf *b) {
     hm_buf_char(b, '{');
     hm_json_member_str(b, "method", hm_str_of(job->method));
-    if (strlen(job->params) <= PARAMS_KEPT_MAX) hm_json_member_raw(b, "params", hm_str_of(job->params));
+    if (job->params_dropped)
+        hm_json_member_raw(b, "params", HM_LIT("{}"));
+    else if (strlen(job->params) <= PARAMS_KEPT_MAX)
+        hm_json_member_raw(b, "params", hm_str_of(job->params));
     hm_json_member_str(b, "state", hm_str_of(state_names[job->state]));
     hm_json_key(b, "progress");
     hm_json_put_double(b, job->state == JOB_DONE ? 1 : job->progress);
@@ -320,6 +324,14 @@ void hm_job_schedule(struct institution *inst) {
 void hm_job_lost(struct job *job) {
     if (job->proc) job->proc->job = NULL;
     job->proc = NULL;
+}
+
+void hm_job_forget(struct institution *inst) {
+    struct job *job;
+    DL_FOREACH(inst->jobs, job) {
+        job->params_dropped = true;
+        job->note[0] = '\0';
+    }
 }
 
 void hm_job_progress(struct job *job, double part, struct hm_str note) {

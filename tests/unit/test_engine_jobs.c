@@ -48,6 +48,26 @@ static void closing_ends_a_job_in_its_last_part(void **state) {
     until_has(h, params, "\"state\":\"failed\"");
 }
 
+static void what_jobs_keep_of_somebody_goes_with_their_erasing(void **state) {
+    struct house *h = *state;
+    char ended[64], live[64];
+    account(h, "ann", "p-ann", "[\"student\"]");
+    assert_ok(ask(h, h->control, "job.echo", "{\"who\":[\"p-ann\"]}"));
+    job_params(ended);
+    until_has(h, ended, "\"result\":{\"who\":[\"p-ann\"]}");
+    assert_ok(ask(h, h->control, "job.behind", "{\"who\":\"p-ann\"}"));
+    job_params(live);
+    until_has(h, live, "\"progress\":0.75");
+    assert_has(last_reply.result, "p-ann");
+    assert_ok(ask(h, h->control, "person.erase", "{\"person\":\"p-ann\",\"reason\":\"asked\"}"));
+    assert_ok(ask(h, h->control, "job.get", ended));
+    assert_has(last_reply.result, "\"params\":{}");
+    assert_has(last_reply.result, "\"result\":{}");
+    assert_ok(ask(h, h->control, "put", "{\"id\":\"go\"}"));
+    until_has(h, live, "\"state\":\"done\"");
+    assert_has(last_reply.result, "\"params\":{}");
+}
+
 // ---- what is too large --------------------------------------------------------------------------------
 
 // {"x":"aaa..."} of so many bytes.
@@ -93,6 +113,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(a_job_that_is_overtaken_holds_up_nobody),
         TEST(closing_ends_a_job_in_its_last_part),
+        TEST(what_jobs_keep_of_somebody_goes_with_their_erasing),
         TEST(params_that_do_not_go_into_a_frame_are_refused),
         TEST(a_job_whose_result_does_not_go_into_a_frame_with_its_params_fails),
     };
