@@ -19,6 +19,9 @@
 #define IDLE_JOB_US 30000000u // an idle job worker stops after this
 #define RECOVER_MAX 10000     // newest job records looked at when the institution opens
 #define RESULT_FRAME_MAX (16u << 20)
+#define QUEUED_MAX 100        // of an institution
+#define QUEUED_ACCOUNT_MAX 10 // of them, begun by one account
+#define QUEUED_WAIT_S 10
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 static const char *const state_names[] = {"queued", "running", "done", "failed", "cancelled"};
@@ -171,8 +174,25 @@ static void job_committed(struct commit_item *item) {
     hm_call_committed(item);
 }
 
+// Each keeps its params in memory until it runs.
+static bool queue_full(const struct call *call) {
+    const struct job *job;
+    unsigned all = 0, own = 0;
+    DL_FOREACH(call->institution->jobs, job) {
+        if (job->state != JOB_QUEUED) continue;
+        all++;
+        own += call->session && strcmp(job->account, call->session->account) == 0;
+    }
+    return all >= QUEUED_MAX || own >= QUEUED_ACCOUNT_MAX;
+}
+
 void hm_job_start(struct call *call, const struct cat_method *method) {
     struct institution *inst = call->institution;
+    if (queue_full(call)) {
+        inst->engine->counters.refused_queue++;
+        hm_call_wait(call, QUEUED_WAIT_S);
+        return;
+    }
     struct job *job = hm_alloc(sizeof *job);
     struct hm_buf result = {0};
     job->institution = inst;

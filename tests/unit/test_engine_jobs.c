@@ -68,6 +68,36 @@ static void what_jobs_keep_of_somebody_goes_with_their_erasing(void **state) {
     assert_has(last_reply.result, "\"params\":{}");
 }
 
+static void so_many_jobs_may_wait_and_no_more(void **state) {
+    struct house *h = *state;
+    unsigned ann_has = 0, all = 0;
+    char first[64];
+    account(h, "ann", "p1", "[]");
+    account(h, "bob", "p2", "[]");
+    struct hm_caller *ann = sign_in(h, "ann"), *bob = sign_in(h, "bob");
+    for (int i = 0; i < JOB_WORKERS_MAX; i++) { // no worker is left for those that follow
+        assert_ok(ask(h, h->control, "job.loop", "{}"));
+        job_params(first);
+        until_has(h, first, "\"state\":\"running\"");
+    }
+    while (ann_has < 20 && ask(h, ann, "job.loop", "{}") == HM_OK)
+        ann_has++;
+    assert_int_equal(last_reply.code, HM_TOO_MANY);
+    assert_string_equal(last_reply.data, "{\"retry_after\":10}");
+    assert_int_equal(ann_has, 10);
+    assert_ok(ask(h, bob, "job.loop", "{}"));
+    job_params(first);
+    for (all = ann_has + 1; all < 200 && ask(h, h->control, "job.loop", "{}") == HM_OK; all++)
+        ;
+    assert_int_equal(last_reply.code, HM_TOO_MANY);
+    assert_int_equal(all, 100);
+    assert_int_equal(ask(h, bob, "job.loop", "{}"), HM_TOO_MANY);
+    assert_ok(ask(h, bob, "job.cancel", first)); // makes room
+    assert_ok(ask(h, bob, "job.loop", "{}"));
+    hm_caller_unref(ann);
+    hm_caller_unref(bob);
+}
+
 // ---- what is too large --------------------------------------------------------------------------------
 
 // {"x":"aaa..."} of so many bytes.
@@ -107,13 +137,23 @@ static void a_job_whose_result_does_not_go_into_a_frame_with_its_params_fails(vo
     assert_ok(ask(h, h->control, "echo", "{}"));
 }
 
+static int patient_setup(void **state) { // no job is to end by its deadline on a slow machine
+    house_setup(state);
+    struct house *h = *state;
+    house_close(h);
+    h->settings.job_deadline_ms = 20000;
+    house_open(h);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     FAKE_WORKER_MAIN(argc, argv);
-#define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, patient_setup, house_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_job_that_is_overtaken_holds_up_nobody),
         TEST(closing_ends_a_job_in_its_last_part),
         TEST(what_jobs_keep_of_somebody_goes_with_their_erasing),
+        TEST(so_many_jobs_may_wait_and_no_more),
         TEST(params_that_do_not_go_into_a_frame_are_refused),
         TEST(a_job_whose_result_does_not_go_into_a_frame_with_its_params_fails),
     };
