@@ -48,6 +48,27 @@ static void closing_ends_a_job_in_its_last_part(void **state) {
     until_has(h, params, "\"state\":\"failed\"");
 }
 
+// No call of a job waits in a list of the institution today; were there one, its answer would name the job.
+static void closing_answers_a_waiting_call_of_a_job_before_the_job_is_freed(void **state) {
+    struct house *h = *state;
+    struct institution *inst = hm_inst_find(h->engine, "i");
+    struct proc *proc;
+    char params[64];
+    assert_ok(ask(h, h->control, "job.loop", "{}"));
+    job_params(params);
+    until_has(h, params, "\"state\":\"running\"");
+    for (proc = inst->procs; proc && !proc->job; proc = proc->next)
+        ;
+    assert_non_null(proc);
+    assert_non_null(proc->flight);
+    proc->flight->proc = NULL;
+    hm_call_list(proc->flight, &inst->contended, false);
+    proc->flight_count--;
+    house_close(h); // under AddressSanitizer: nothing freed is touched
+    house_open(h);
+    until_has(h, params, "\"state\":\"failed\"");
+}
+
 static void what_jobs_keep_of_somebody_goes_with_their_erasing(void **state) {
     struct house *h = *state;
     char ended[64], live[64];
@@ -152,6 +173,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(a_job_that_is_overtaken_holds_up_nobody),
         TEST(closing_ends_a_job_in_its_last_part),
+        TEST(closing_answers_a_waiting_call_of_a_job_before_the_job_is_freed),
         TEST(what_jobs_keep_of_somebody_goes_with_their_erasing),
         TEST(so_many_jobs_may_wait_and_no_more),
         TEST(params_that_do_not_go_into_a_frame_are_refused),
