@@ -71,7 +71,7 @@ static const struct row rows[] = {
     {"output_bytes", COUNT64, FIELD(output_bytes), 1024, 16777216, 1048576, NULL,
      "largest result of a method"},
     {"log_lines", COUNT, FIELD(log_lines), 0, 10000, 100, NULL, "log lines a method may write"},
-    {"message_bytes", COUNT64, FIELD(message_bytes), 1024, 67108864, 1048576, NULL,
+    {"message_bytes", COUNT64, FIELD(message_bytes), 1024, 33554432, 1048576, NULL,
      "largest message from a client"},
     {"connections_max", COUNT, FIELD(connections_max), 16, 1000000, 20000, NULL,
      "connections at the same time"},

@@ -229,11 +229,40 @@ void hm_call_committed(struct commit_item *item) {
     }
 }
 
+static void saw_record(struct commit_item *item, const char *type, const char *id, uint64_t seq) {
+    struct hm_buf low = {0}, high = {0};
+    hm_record_key(hm_str_of(type), hm_str_of(id), &low);
+    hm_buf_str(&high, hm_buf_view(&low));
+    hm_buf_char(&high, '\0'); // the smallest key behind it
+    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), seq);
+    hm_buf_free(&low);
+    hm_buf_free(&high);
+}
+
+// Rights are read by the server, when a call is sent to its worker, or by hm_call_still: they are part of
+// what the call read.
+void hm_item_saw_caller(struct commit_item *item, const struct call *call) {
+    struct hm_buf low = {0}, high = {0};
+    if (!call->known) return;
+    saw_record(item, "account", call->session->account, call->known);
+    saw_record(item, "session", call->session->token_hash, call->known); // revoked, it is gone
+    if (call->session->person[0] && !call->core) {                       // core methods go by roles
+        hm_buf_printf(&low, "person:%s", call->session->person);
+        hm_buf_str(&high, hm_buf_view(&low));
+        hm_buf_char(&low, '\0');
+        hm_buf_char(&high, '\1'); // behind every record they are a member of
+        hm_item_saw(item, HM_SPACE_MEM, hm_buf_view(&low), hm_buf_view(&high), call->known);
+    }
+    hm_buf_free(&low);
+    hm_buf_free(&high);
+}
+
 void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
                          void (*done)(struct commit_item *item)) {
     item->call = call;
     item->result = hm_item_keep(item, result);
     item->depth = call->depth;
+    hm_item_saw_caller(item, call);
     hm_item_audits(item, call);
     hm_idem_put(item, call, item->result);
     hm_item_submit(item, done);
@@ -297,34 +326,12 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     return item;
 }
 
-// Rights are read by the server, when a call is sent to its worker: they are part of what the call read.
-static void see_caller(struct commit_item *item, const struct call *call) {
-    struct hm_buf low = {0}, high = {0};
-    if (!call->known) return;
-    hm_buf_add(&low, "account", sizeof "account"); // with its zero byte
-    hm_buf_text(&low, call->session->account);
-    hm_buf_str(&high, hm_buf_view(&low));
-    hm_buf_char(&high, '\0'); // the smallest key behind it
-    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), call->known);
-    if (call->session->person[0]) {
-        hm_buf_clear(&low);
-        hm_buf_printf(&low, "person:%s", call->session->person);
-        hm_buf_clear(&high);
-        hm_buf_str(&high, hm_buf_view(&low));
-        hm_buf_char(&low, '\0');
-        hm_buf_char(&high, '\1'); // behind every record they are a member of
-        hm_item_saw(item, HM_SPACE_MEM, hm_buf_view(&low), hm_buf_view(&high), call->known);
-    }
-    hm_buf_free(&low);
-    hm_buf_free(&high);
-}
-
 static void commit_result(struct call *call, struct hm_str payload, struct parsed_result *r) {
     struct hm_error err = {0};
     bool wrote = r->intent_count > 0;
     struct commit_item *item = item_of(call, payload, r);
     size_t before = item->intent_count;
-    see_caller(item, call);
+    hm_item_saw_caller(item, call);
     hm_item_audits(item, call);
     if (wrote) hm_idem_put(item, call, item->result);
     if (call->extend && !call->extend(call, item, item->result, &err)) {

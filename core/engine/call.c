@@ -146,6 +146,14 @@ static void caller_json(struct call *call) {
     call->caller_json = b.data; // zero-terminated
 }
 
+// What a worker is sent is one frame. A call that goes by a queue is looked at again when it is sent: what is
+// said of its caller may have grown.
+static bool fits(struct call *call) {
+    if (call->params.raw.len + strlen(call->caller_json) + FRAME_REST <= HM_FRAME_MAX) return true;
+    hm_call_fail(call, HM_TOO_LARGE, "the params are too large for a plugin's method");
+    return false;
+}
+
 // ---- routing ------------------------------------------------------------------------------------------
 
 void hm_call_enqueue(struct call *call, bool front) {
@@ -198,6 +206,7 @@ void hm_call_begin(struct call *call) {
         return;
     }
     caller_json(call);
+    if (!fits(call)) return;
     hm_engine_random(call->engine, call->seed, sizeof call->seed);
     if (method->job)
         hm_job_start(call, method);
@@ -338,7 +347,7 @@ static struct proc *least_loaded(struct institution *inst) {
 
 // Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
 // roles, or signed out. False: the call has been answered.
-static bool still_permitted(struct call *call) {
+bool hm_call_still(struct call *call) {
     struct institution *inst = call->institution;
     struct hm_session *session = call->session;
     if (!session || call->job) return true;
@@ -348,10 +357,11 @@ static bool still_permitted(struct call *call) {
     }
     call->known = inst->told;
     if (call->principals == session->principals) return true;
-    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
     hm_principals_unref(call->principals);
     call->principals = hm_principals_ref(session->principals);
     call->admin = session->admin;
+    if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
     free(call->caller_json);
     call->caller_json = NULL;
     caller_json(call);
@@ -359,23 +369,20 @@ static bool still_permitted(struct call *call) {
 }
 
 static void send(struct proc *proc, struct call *call) {
-    if (still_permitted(call)) hm_proc_call(proc, call);
+    if (hm_call_still(call) && fits(call)) hm_proc_call(proc, call);
 }
 
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One
 // that is overtaken even there, by calls outside, gets a turn in which nobody else commits, and so cannot be
 // overtaken: what is being committed is waited for, then it runs, and what was brought meanwhile comes behind
-// it. The turn is as long as the call, whose deadline bounds it.
+// it. The turn is as long as the call, whose deadline bounds it; so no part of a job is ever here, which may
+// take minutes.
 static void next_contended(struct institution *inst) {
     if (inst->contender || !inst->contended) return;
     struct call *call = inst->contended;
-    struct proc *proc = call->job ? hm_job_proc(call->job) : least_loaded(inst);
+    struct proc *proc = least_loaded(inst);
     bool alone = call->conflicts >= EXCLUSIVE_FROM;
     inst->exclusive = NULL;
-    if (call->job && !proc) {
-        hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
-        return;
-    }
     if (!proc) return; // and nobody waits for a worker that has yet to come
     if (alone) {
         inst->exclusive = call;
@@ -418,7 +425,7 @@ void hm_call_again(struct call *call) {
     hm_call_leave_lane(call);
     if (call->engine->closing) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
-    } else if (call->job && call->conflicts < EXCLUSIVE_FROM) {
+    } else if (call->job) { // on its own worker, and in no lane: see next_contended
         struct proc *proc = hm_job_proc(call->job);
         if (proc)
             hm_proc_call(proc, call);

@@ -212,22 +212,42 @@ static bool near(const struct erasing *e, const struct hm_record *r) {
     return false;
 }
 
-// Texts in which the name may stand in the middle: what a job was begun with (a roster).
-static void look_at_kept(struct erasing *e, const struct hm_record *r, const char *member,
-                         const char *instead) {
-    struct hm_json data = {HM_JSON_OBJECT, r->data}, value;
-    if (!hm_json_get(data, member, &value) || hm_str_eq(value.raw, hm_str_of(instead))) return;
-    bool found = memmem(value.raw.ptr, value.raw.len, e->person, strlen(e->person)) != NULL;
+// Texts in which the name may stand in the middle.
+static bool mentions_them(const struct erasing *e, struct hm_str text) {
+    bool found = memmem(text.ptr, text.len, e->person, strlen(e->person)) != NULL;
     struct hm_str rest = hm_buf_view(&e->names), name;
     while (!found && hm_packed_next(&rest, &name)) {
         struct hm_buf quoted = {0};
         hm_json_put_str(&quoted, name);
-        found = memmem(value.raw.ptr, value.raw.len, quoted.data + 1, quoted.len - 2) != NULL;
+        found = memmem(text.ptr, text.len, quoted.data + 1, quoted.len - 2) != NULL;
         hm_buf_free(&quoted);
     }
-    if (!found) return;
-    struct change *c = change_add(e, r, false);
-    hm_json_with(data, member, hm_str_of(instead), &c->data);
+    return found;
+}
+
+// What a job was begun with (a roster), said of itself, and came to.
+static void look_at_job(struct erasing *e, const struct hm_record *r) {
+    static const char *const kept[][2] = {
+        {"params", "{}"}, {"result", "{}"}, {"error", "{}"}, {"note", "\"\""}};
+    struct hm_json value;
+    struct hm_buf data = {0};
+    bool changed = false;
+    hm_buf_str(&data, r->data);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        struct hm_json now = {HM_JSON_OBJECT, hm_buf_view(&data)};
+        struct hm_buf next = {0};
+        if (!hm_json_get(now, kept[i][0], &value) || !mentions_them(e, value.raw)) continue;
+        hm_json_with(now, kept[i][0], hm_str_of(kept[i][1]), &next);
+        hm_buf_free(&data);
+        data = next;
+        changed = true;
+    }
+    if (changed) {
+        change_add(e, r, false)->data = data;
+        e->change_bytes += data.len;
+    } else {
+        hm_buf_free(&data);
+    }
 }
 
 static void look_at(struct erasing *e, const struct hm_record *r) {
@@ -238,7 +258,7 @@ static void look_at(struct erasing *e, const struct hm_record *r) {
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         if (hm_str_eq(r->type, hm_str_of(passed[i]))) return;
     if (hm_str_eq(r->type, HM_LIT("job"))) {
-        look_at_kept(e, r, "params", "{}");
+        look_at_job(e, r);
     } else if (!hm_str_eq(r->type, HM_LIT("person")) && near(e, r) && hm_types_find(e->types, r->type)) {
         struct hm_buf data = {0};
         bool changed = false;
@@ -464,6 +484,9 @@ static void erasing_done(struct errand *errand) {
     }
     if (e->last && !e->audited) put_audit(e, item);
     item->arg = e;
+    // Now, not when it is committed: what they have submitted before is committed no later than this, and so
+    // found by the next round.
+    hm_job_forget(e->inst);
     hm_item_submit(item, round_committed);
 }
 

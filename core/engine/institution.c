@@ -130,9 +130,9 @@ void hm_inst_free(struct institution *inst) {
         proc->holds = 0;
         hm_proc_end(proc);
     }
+    hm_call_close(inst, "the server is shutting down"); // their answers may name what is freed next
     hm_job_close(inst);
     hm_react_close(inst);
-    hm_call_close(inst, "the server is shutting down");
     hm_live_close(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);

@@ -24,6 +24,7 @@
 #define CONTENDED_FROM 3   // conflicts after which a call waits its turn in the lane of contended calls
 #define EXCLUSIVE_FROM 5   // conflicts after which the commits of all others wait while it has its turn
 #define COMMITS_MAX 8192   // unfinished commit items above which no call is sent to a worker
+#define FRAME_REST 4096u   // of the frame of a call, beside params and caller
 #define OUT_MAX (4u << 20) // bytes waiting for one worker above which it gets no further call
 #define START_MS 30000     // until READY
 #define IDLE_MS 60000      // a worker beyond the warm one stops after this
@@ -321,6 +322,9 @@ void hm_record_about(const struct hm_type *type, const struct hm_record *record,
 // The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
 void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
                     struct hm_str why, struct hm_buf *out);
+// For a core method that has waited (for a password, an errand, a trial, a commit), before it commits
+// anything: may who asked still do so? False: the call has been answered.
+bool hm_call_still(struct call *call);
 void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
@@ -421,6 +425,8 @@ void hm_item_audits(struct commit_item *item, struct call *call);
 // The item holds only if nothing in [low, high) has changed since the snapshot of that seq.
 void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
                  uint64_t seq);
+// The item holds only if who asked is still who they were when the call was last looked at (call->known).
+void hm_item_saw_caller(struct commit_item *item, const struct call *call);
 // Whether no record has this value of the index; if so, the item holds only as long as that is true.
 bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));
@@ -599,7 +605,8 @@ void hm_job_start(struct call *call, const struct cat_method *method);
 void hm_job_schedule(struct institution *inst);
 void hm_job_progress(struct job *job, double part, struct hm_str note);
 void hm_job_tick(struct institution *inst, uint64_t now_us);
-void hm_job_lost(struct job *job); // its worker is gone
+void hm_job_forget(struct institution *inst); // no record of a job says any more what it was begun with
+void hm_job_lost(struct job *job);            // its worker is gone
 void hm_job_recover(struct institution *inst);
 void hm_job_drain(struct institution *inst); // ends what runs, so that the server may stop
 void hm_job_close(struct institution *inst);

@@ -19,6 +19,9 @@
 #define IDLE_JOB_US 30000000u // an idle job worker stops after this
 #define RECOVER_MAX 10000     // newest job records looked at when the institution opens
 #define RESULT_FRAME_MAX (16u << 20)
+#define QUEUED_MAX 100        // of an institution
+#define QUEUED_ACCOUNT_MAX 10 // of them, begun by one account
+#define QUEUED_WAIT_S 10
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 static const char *const state_names[] = {"queued", "running", "done", "failed", "cancelled"};
@@ -32,6 +35,7 @@ struct job {
     struct hm_session *session;
     struct hm_principals *principals;
     bool admin, local, has_done, cancelled, ended;
+    bool params_dropped; // somebody has been erased since: they may be in them
     enum job_state state;
     double progress;
     char note[1001];
@@ -47,7 +51,10 @@ struct job {
 static void job_json(const struct job *job, int64_t now_ms, struct hm_str result, struct hm_buf *b) {
     hm_buf_char(b, '{');
     hm_json_member_str(b, "method", hm_str_of(job->method));
-    if (strlen(job->params) <= PARAMS_KEPT_MAX) hm_json_member_raw(b, "params", hm_str_of(job->params));
+    if (job->params_dropped)
+        hm_json_member_raw(b, "params", HM_LIT("{}"));
+    else if (strlen(job->params) <= PARAMS_KEPT_MAX)
+        hm_json_member_raw(b, "params", hm_str_of(job->params));
     hm_json_member_str(b, "state", hm_str_of(state_names[job->state]));
     hm_json_key(b, "progress");
     hm_json_put_double(b, job->state == JOB_DONE ? 1 : job->progress);
@@ -167,8 +174,25 @@ static void job_committed(struct commit_item *item) {
     hm_call_committed(item);
 }
 
+// Each keeps its params in memory until it runs.
+static bool queue_full(const struct call *call) {
+    const struct job *job;
+    unsigned all = 0, own = 0;
+    DL_FOREACH(call->institution->jobs, job) {
+        if (job->state != JOB_QUEUED) continue;
+        all++;
+        own += call->session && strcmp(job->account, call->session->account) == 0;
+    }
+    return all >= QUEUED_MAX || own >= QUEUED_ACCOUNT_MAX;
+}
+
 void hm_job_start(struct call *call, const struct cat_method *method) {
     struct institution *inst = call->institution;
+    if (queue_full(call)) {
+        inst->engine->counters.refused_queue++;
+        hm_call_wait(call, QUEUED_WAIT_S);
+        return;
+    }
     struct job *job = hm_alloc(sizeof *job);
     struct hm_buf result = {0};
     job->institution = inst;
@@ -239,12 +263,18 @@ static void done_answered(void *arg, const struct hm_answer *answer) {
     job_free(job);
 }
 
+// Params, result and caller go to the worker in one frame.
+static bool done_fits(const struct job *job, size_t result) {
+    return result <= RESULT_FRAME_MAX &&
+           strlen(job->params) + result + strlen(job->caller_json) + FRAME_REST <= HM_FRAME_MAX;
+}
+
 static void ran(void *arg, const struct hm_answer *answer) {
     struct job *job = arg;
     if (answer->code || job->cancelled) {
         fail(job, answer->code ? answer
                                : &(struct hm_answer){.code = HM_CONFLICT, .message = HM_LIT("cancelled")});
-    } else if (job->has_done && answer->result.len > RESULT_FRAME_MAX) {
+    } else if (job->has_done && !done_fits(job, answer->result.len)) {
         fail_because(job, HM_TOO_LARGE, "the result of the long part is too large");
     } else if (job->has_done && !hm_job_proc(job)) {
         fail_because(job, HM_INTERNAL, "the worker of this job died");
@@ -314,6 +344,14 @@ void hm_job_schedule(struct institution *inst) {
 void hm_job_lost(struct job *job) {
     if (job->proc) job->proc->job = NULL;
     job->proc = NULL;
+}
+
+void hm_job_forget(struct institution *inst) {
+    struct job *job;
+    DL_FOREACH(inst->jobs, job) {
+        job->params_dropped = true;
+        job->note[0] = '\0';
+    }
 }
 
 void hm_job_progress(struct job *job, double part, struct hm_str note) {

@@ -64,10 +64,10 @@ static void commit_account(struct creation *c, const char *hash) {
 
 static void creation_hashed(void *arg, bool ok, const char *hash) {
     struct creation *c = arg;
-    if (ok)
-        commit_account(c, hash);
-    else
+    if (!ok)
         hm_call_fail(c->call, HM_UNAVAILABLE, "the password could not be stored now");
+    else if (hm_call_still(c->call))
+        commit_account(c, hash);
     creation_free(c);
 }
 

@@ -42,6 +42,10 @@ static void invited(struct commit_item *item) {
         founding_end(f);
         return;
     }
+    if (!hm_call_still(f->call)) {
+        founding_end(f);
+        return;
+    }
     struct institution *cluster = hm_inst_find(f->call->engine, CLUSTER);
     struct commit_item *next = hm_item_new(cluster, f->call->by, f->call->method);
     hm_item_put(next, "institution", hm_str_of(f->id), 0, hm_buf_view(&f->record), "public");

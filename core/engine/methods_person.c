@@ -254,12 +254,22 @@ static void put_page(struct export *x, struct hm_buf *out) {
     hm_buf_char(out, '}');
 }
 
+// Collecting took its time. False: the call has been answered.
+static bool may_export(struct call *call, const char *person) {
+    if (!hm_call_still(call)) return false;
+    if (call->admin || (call->session && strcmp(call->session->person, person) == 0)) return true;
+    hm_call_reason(call, HM_FORBIDDEN, "need", "administrator");
+    return false;
+}
+
 static void export_done(struct errand *errand) {
     struct export *x = (struct export *)errand;
     struct call *call = x->call;
     struct hm_buf page = {0};
     call->engine->exports--;
-    if (x->ok) {
+    if (!x->ok) {
+        hm_call_fail_error(call, &x->error);
+    } else if (may_export(call, x->person)) {
         put_page(x, &page);
         if (!x->after.len)
             hm_call_audit(call, HM_LIT("person"), hm_str_of(x->person), HM_LIT(""), HM_LIT(WHY),
@@ -271,8 +281,6 @@ static void export_done(struct errand *errand) {
             hm_call_ok(call, hm_buf_view(&page));
         }
         sodium_memzero(page.data, page.len);
-    } else {
-        hm_call_fail_error(call, &x->error);
     }
     hm_buf_free(&page);
     export_free(x);

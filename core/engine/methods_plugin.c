@@ -212,7 +212,13 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
         finish(d, true);
         return;
     }
+    if (!hm_call_still(call)) {
+        hm_trial_end(trial);
+        deploy_free(d);
+        return;
+    }
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
+    hm_item_saw_caller(item, call);
     if (d->purpose == DEPLOY) {
         version_json(d, item->commit.now_ms, &text);
         hm_item_put(item, "plugin_version", hm_str_of(d->version), 0, hm_buf_view(&text),
@@ -243,6 +249,9 @@ static void on_ready(struct trial *trial) {
                    HM_LIT("[{\"message\":\"the source does not declare the plugin it was given as\"}]"));
     } else if (d->purpose == CHECK) {
         finish(d, false);
+    } else if (d->purpose != REMOVE && !hm_call_still(d->call)) {
+        hm_trial_end(trial);
+        deploy_free(d);
     } else {
         hm_trial_types(trial);
     }

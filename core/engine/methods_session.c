@@ -494,8 +494,12 @@ static bool change_commit(struct change *c, struct hm_error *err);
 static void change_committed(struct commit_item *item) {
     struct change *c = item->arg;
     struct hm_error err = {0};
-    bool conflict = item->ok && item->commit.code == HM_CONFLICT;
-    if (conflict && ++c->call->conflicts <= 3 && change_commit(c, &err)) return;
+    bool again = item->ok && item->commit.code == HM_CONFLICT && ++c->call->conflicts <= 3;
+    if (again && !hm_call_still(c->call)) {
+        change_free(c);
+        return;
+    }
+    if (again && change_commit(c, &err)) return;
     if (err.code)
         hm_call_fail_error(c->call, &err);
     else
@@ -541,7 +545,7 @@ static void change_hashed(void *arg, bool ok, const char *hash) {
     struct hm_error err = {0};
     if (!ok) {
         hm_call_fail(c->call, HM_UNAVAILABLE, "the password could not be stored now");
-    } else {
+    } else if (hm_call_still(c->call)) {
         snprintf(c->fresh_hash, sizeof c->fresh_hash, "%s", hash);
         if (change_commit(c, &err)) return;
         hm_call_fail_error(c->call, &err);

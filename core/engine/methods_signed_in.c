@@ -142,10 +142,10 @@ static void end_all(struct call *call);
 
 static void all_ended(struct commit_item *item) {
     struct call *call = item->call;
-    if (item->ok && item->commit.code == HM_CONFLICT && ++call->conflicts <= 3)
-        end_all(call);
-    else
+    if (!item->ok || item->commit.code != HM_CONFLICT || ++call->conflicts > 3)
         hm_call_committed(item);
+    else if (hm_call_still(call))
+        end_all(call);
 }
 
 // Of the own account all but this one (session.revoke_others), or of another's all (account.sign_out).

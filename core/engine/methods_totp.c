@@ -286,7 +286,7 @@ static void disable_verified(void *arg, bool ok, const char *hash) {
         hm_call_wait(call, wait);
         return;
     }
-    if (!read_factor(call, session->account, &f)) return;
+    if (!hm_call_still(call) || !read_factor(call, session->account, &f)) return;
     hm_arg_text(call, "code", code, sizeof code);
     if (!f.on) {
         hm_call_reason(call, HM_CONFLICT, "reason", "off");

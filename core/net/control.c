@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES (64u << 20) // files to be imported come this way
+#define LINE_MAX_BYTES (32u << 20) // files to be imported come this way, and on to a worker in one frame
 #define READ_BYTES (64u << 10)
 
 struct client {

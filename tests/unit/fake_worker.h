@@ -3,9 +3,10 @@
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
 //   (unseals), loop, die, stale (conflicts always), garbage, nonsense {kind} (see fake_nonsense), evil
 //   (writes an account), invite {roles}, fail, flood, slow {ms}, job.add (job with a done part), job.loop,
-//   job.long (progress), and whatever candidates ask for: a source with "bad" is refused, one with "v2" adds
-//   the method v2 and the type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts
-//   take A ms, with candidates B ms.
+//   job.long (progress), job.behind (its done part conflicts five times, then waits for the note "go"),
+//   job.echo, and whatever candidates ask for: a source with "bad" is refused, one with "v2" adds the method
+//   v2 and the type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts take A ms,
+//   with candidates B ms.
 #pragma once
 #include "base/code.h"
 #include "base/json.h"
@@ -85,10 +86,11 @@ static void fake_ready(struct fake *f) {
                                         "garbage", "flood", "limit", "nonsense", "stale"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
-    static const char *const jobs[] = {"job.add", "job.loop", "job.long"};
+    static const char *const jobs[] = {"job.add", "job.loop", "job.long", "job.behind", "job.echo"};
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"job\":true,\"done\":%s},", jobs[i],
-                      i ? "false" : "true");
+                      strcmp(jobs[i], "job.add") == 0 || strcmp(jobs[i], "job.behind") == 0 ? "true"
+                                                                                            : "false");
     if (f->v2) hm_buf_text(&json, "{\"name\":\"v2\",\"access\":\"signed_in\"},");
     hm_buf_text(&json, "{\"name\":\"hello\",\"access\":\"public\",\"summary\":{\"en\":\"Says hello\"}},"
                        "{\"name\":\"staff\",\"access\":\"role\",\"roles\":[\"coordinator\"]}],"
@@ -384,7 +386,34 @@ static void fake_hostile(const char *method, uint32_t call, struct fake_answer *
     }
 }
 
-static void fake_job(const char *method, uint32_t call, uint8_t flags, struct fake_answer *a) {
+static bool fake_has_note(struct fake *f, const char *id) {
+    struct hm_read *read = NULL;
+    struct hm_record record;
+    if (!hm_read_begin(f->store, &read, NULL)) _exit(4);
+    bool has = hm_read_get(read, HM_LIT("note"), hm_str_of(id), &record, NULL);
+    hm_read_end(read);
+    return has;
+}
+
+static void fake_behind(struct fake *f, uint32_t call, struct fake_answer *a) {
+    static unsigned runs;
+    if (runs++ < 5) {
+        fake_stale(call);
+        return;
+    }
+    fake_progress(call, 0.75);
+    while (!fake_has_note(f, "go"))
+        fake_sleep(5);
+    fake_put(a, "note", HM_LIT("from-job"), HM_ANY_VERSION, HM_LIT("{\"n\":1}"), "institution", "");
+    fake_result(call, a, HM_LIT("{}"));
+}
+
+static void fake_job(struct fake *f, const char *method, uint32_t call, uint8_t flags, struct fake_answer *a,
+                     struct hm_json params) {
+    if (strcmp(method, "job.echo") == 0) {
+        fake_result(call, a, params.raw);
+        return;
+    }
     if (strcmp(method, "job.loop") == 0)
         for (;;)
             fake_sleep(1000);
@@ -394,6 +423,8 @@ static void fake_job(const char *method, uint32_t call, uint8_t flags, struct fa
             fake_sleep(60);
         }
         fake_result(call, a, HM_LIT("{\"long\":true}"));
+    } else if ((flags & HM_CALL_JOB_DONE) && strcmp(method, "job.behind") == 0) {
+        fake_behind(f, call, a);
     } else if (flags & HM_CALL_JOB_DONE) {
         fake_put(a, "note", HM_LIT("from-job"), 0, HM_LIT("{\"n\":1}"), "institution", "");
         fake_result(call, a, HM_LIT("{\"sum\":3}"));
@@ -469,7 +500,7 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         hm_json_get_text(params, "kind", kind, sizeof kind);
         fake_nonsense(f, call, kind, &a);
     } else if (strncmp(method, "job.", 4) == 0) {
-        fake_job(method, call, flags, &a);
+        fake_job(f, method, call, flags, &a, params);
     } else {
         fake_hostile(method, call, &a, params);
     }
