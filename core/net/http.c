@@ -11,8 +11,10 @@
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define CHUNK (64u << 10) // bytes of a body sent in one writable callback
+#define BUSY "too much is being sent here; try again later\n"
 #define NO_STORE "Cache-Control: no-store\r\n"
 
 struct hm_http {
@@ -21,10 +23,10 @@ struct hm_http {
     struct hm_sock *sock;
     struct hm_caller *caller;
     struct hm_rpc_peer *peer; // POST /rpc
-    struct hm_buf in;         // body of the request
+    struct hm_buf in;         // body of the request, until it is complete; in net->partial_bytes
     struct hm_buf out;        // head and body of the response
     size_t sent;
-    bool bad_token, called, answered;
+    bool bad_token, called, answered, dropped;
     bool counted; // in net->answering
 };
 
@@ -159,28 +161,45 @@ static int start_post(struct hm_http *http) {
         return refuse_request(http, 415, "a body is taken as it is, without Content-Encoding\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
         return refuse_request(http, 411, "Content-Length is needed\n");
-    if (strtoull(length, NULL, 10) > http->net->settings->message_bytes) {
-        http->net->counts.too_large++;
-        return refuse_request(http, 413, "the request is too large\n");
-    }
     hm_sock_client(http->net, http->wsi, &client);
     http->caller = hm_caller_new();
     snprintf(http->caller->address, sizeof http->caller->address, "%s", client.address);
     http->caller->loopback = client.loopback;
     find_session(http);
+    if (strtoull(length, NULL, 10) > hm_message_most(http->net, http->caller->session)) {
+        http->net->counts.too_large++;
+        return refuse_request(http, 413, "the request is too large\n");
+    }
     hm_sock_phase(http->sock, HM_PHASE_BODY);
     return 0;
 }
 
+static void forget_body(struct hm_http *http) {
+    http->net->partial_bytes -= http->in.len;
+    hm_buf_free(&http->in);
+}
+
+size_t hm_http_partial(const struct hm_http *http) {
+    return http->in.len;
+}
+
+void hm_http_drop(struct hm_http *http) {
+    forget_body(http);
+    http->dropped = true;
+    refuse_request(http, 503, BUSY);
+    shutdown(lws_get_socket_fd(http->wsi), SHUT_RDWR); // libwebsockets sees the end in its own turn
+}
+
 static int on_body(struct hm_http *http, const void *in, size_t len) {
-    if (!http->caller || http->called) return -1;
-    if (http->in.len + len > http->net->settings->message_bytes) return -1;
+    if (!http->caller || http->called || http->dropped) return -1;
+    if (http->in.len + len > hm_message_most(http->net, http->caller->session)) return -1;
     hm_buf_add(&http->in, in, len);
-    return 0;
+    http->net->partial_bytes += len;
+    return hm_ws_room(http->net, http->sock) ? 0 : refuse_request(http, 503, BUSY);
 }
 
 static int on_body_complete(struct hm_http *http) {
-    if (!http->caller || http->called) return -1; // something came behind the body
+    if (!http->caller || http->called || http->dropped) return -1; // something came behind the body
     http->called = true;
     answering(http);
     http->net->counts.messages_in++;
@@ -191,6 +210,7 @@ static int on_body_complete(struct hm_http *http) {
     }
     http->peer = hm_rpc_peer_new(&rpc_ops, http);
     if (!hm_rpc_take(http->peer, hm_buf_view(&http->in))) respond_rpc_error(http, 200, HM_PARSE, NO_STORE);
+    forget_body(http);
     return 0;
 }
 
@@ -324,7 +344,7 @@ static void http_free(struct hm_http *http) {
     http->sock->http = NULL;
     hm_rpc_peer_close(http->peer);
     if (http->caller) hm_caller_unref(http->caller);
-    hm_buf_free(&http->in);
+    forget_body(http);
     hm_buf_free(&http->out);
     free(http);
 }

@@ -66,7 +66,7 @@ struct hm_net {
     struct hm_sock *guests; // sockets that are no open WebSocket
     struct hm_conn *conns, *dirty;
     unsigned conn_count;
-    size_t partial_bytes; // of messages that are not complete yet, over all connections
+    size_t partial_bytes; // of messages and bodies that are not complete yet, over all connections
     struct hm_net_counts counts;
     struct hm_people *people;
     struct hm_feed *feed;
@@ -152,6 +152,9 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
 void hm_ws_dirty(struct hm_conn *conn);       // something was queued
 void hm_ws_adopt(struct hm_net *net, int fd); // takes a connection that was accepted elsewhere, or closes it
+size_t hm_message_most(const struct hm_net *net, const struct hm_session *session); // NULL: not signed in
+// Ends connections until unfinished messages and bodies are within their limit. False: self must end, too.
+bool hm_ws_room(struct hm_net *net, const struct hm_sock *self);
 // Says goodbye to those to whom everything has been sent (patient: and from whom everything has been read);
 // how many connections are left.
 unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient);
@@ -173,6 +176,8 @@ struct hm_count *hm_sock_place_enter(struct hm_net *net, const struct hm_client 
 
 // ---- http.c -------------------------------------------------------------------------------------
 int hm_http_callback(struct hm_sock *sock, enum lws_callback_reasons reason, void *in, size_t len);
+size_t hm_http_partial(const struct hm_http *http); // bytes of a body that is not complete
+void hm_http_drop(struct hm_http *http);            // gives up that request; for any callback but its own
 int hm_http_refuse(struct lws *wsi, unsigned status,
                    const char *text); // writes a whole response; gives -1: hang up
 

@@ -27,7 +27,8 @@
 
 #define GATHER (64u << 10)       // bytes of small frames put into one send
 #define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
-#define PARTIAL_ALL (256u << 20) // bytes of incomplete messages, all connections together
+#define PARTIAL_ALL (256u << 20) // bytes of incomplete messages and bodies, all connections together
+#define STRANGER_BYTES (64u << 10) // of a message from somebody who has not signed in
 #define GOODBYE_MS 5000          // time for the client to answer our close
 #define SWEEP_MOST_S 1.          // between looks at guests; at WebSockets every fifth time
 #define SWEEP_LEAST_S 0.02
@@ -124,6 +125,12 @@ void hm_ws_dirty(struct hm_conn *conn) {
     conn->net->dirty = conn;
 }
 
+static void forget_partial(struct hm_conn *conn) {
+    conn->net->partial_bytes -= conn->in.len;
+    hm_buf_free(&conn->in);
+    conn->partial_ms = 0;
+}
+
 // Ends it without goodbye; it is freed now or in the next turn of the loop. Never from within a callback of
 // libwebsockets.
 static void give_up(struct hm_conn *conn) {
@@ -163,6 +170,7 @@ static int close_with(struct hm_conn *conn, unsigned code, const char *why) {
     memcpy(frame + 4, why, len);
     hm_sub_close(conn->sub);
     hm_queue_clear(&conn->out);
+    forget_partial(conn);
     conn->closing = true;
     conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
     if (conn->paused) resume(conn);
@@ -187,6 +195,41 @@ static int refuse_frame(struct hm_conn *conn, unsigned code, const char *why) {
     return close_with(conn, code, why);
 }
 
+size_t hm_message_most(const struct hm_net *net, const struct hm_session *session) {
+    size_t most = net->settings->message_bytes;
+    return session || most < STRANGER_BYTES ? most : STRANGER_BYTES;
+}
+
+// The connection that holds most of what is not complete.
+static struct hm_sock *holds_most(const struct hm_net *net) {
+    struct hm_sock *found = NULL;
+    size_t most = 0;
+    for (struct hm_conn *conn = net->conns; conn; conn = conn->next) {
+        if (conn->in.len <= most) continue;
+        most = conn->in.len;
+        found = conn->sock;
+    }
+    for (struct hm_sock *sock = net->guests; sock; sock = sock->next) {
+        if (!sock->http || hm_http_partial(sock->http) <= most) continue;
+        most = hm_http_partial(sock->http);
+        found = sock;
+    }
+    return found;
+}
+
+// Who holds most goes, since who happens to send next is most likely somebody else.
+bool hm_ws_room(struct hm_net *net, const struct hm_sock *self) {
+    while (net->partial_bytes > PARTIAL_ALL) {
+        struct hm_sock *sock = holds_most(net);
+        if (!sock || sock == self) return false;
+        if (sock->conn)
+            refuse_frame(sock->conn, 1013, "try again later"); // when that fails, the sweep ends it
+        else
+            hm_http_drop(sock->http);
+    }
+    return true;
+}
+
 static int on_message(struct hm_conn *conn, struct hm_str text) {
     conn->asked_ms = conn->heard_ms;
     conn->net->counts.messages_in++;
@@ -202,17 +245,16 @@ static int on_receive(struct hm_conn *conn, void *in, size_t len) {
     if (conn->closing) return 0;
     if (lws_frame_is_binary(conn->wsi))
         return refuse_frame(conn, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "text frames only");
-    if (conn->in.len + len + more > net->settings->message_bytes) {
+    if (conn->in.len + len + more > hm_message_most(net, conn->session)) {
         net->counts.too_large++;
         return refuse_frame(conn, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
     }
-    if (net->partial_bytes + len > PARTIAL_ALL) return refuse_frame(conn, 1013, "try again later");
     bool final = lws_is_final_fragment(conn->wsi);
     if (final && !conn->partial_ms) return on_message(conn, (struct hm_str){in, len});
     if (!conn->partial_ms) conn->partial_ms = conn->heard_ms;
     hm_buf_add(&conn->in, in, len);
     net->partial_bytes += len;
-    if (!final) return 0;
+    if (!final) return hm_ws_room(net, conn->sock) ? 0 : refuse_frame(conn, 1013, "try again later");
     struct hm_buf whole = conn->in;
     conn->in = (struct hm_buf){0};
     conn->partial_ms = 0;
@@ -325,6 +367,7 @@ static int on_peer_close(struct hm_conn *conn, const void *payload, size_t len) 
         return -1;
     }
     hm_sub_close(conn->sub);
+    forget_partial(conn);
     conn->closing = true;
     conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
     return 0;

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { Client, refused, serve_for, sleep, slow } from './harness.mjs';
+import { Client, Server, password, refused, serve_for, sleep, slow } from './harness.mjs';
 import { Raw, RawSocket, exchange, frame, headers_of, late_count, refused_count, status_of, upgrade } from './raw.mjs';
 
 const LIMIT = 800;
@@ -88,7 +88,7 @@ test.describe('what is waited for', { concurrency: true }, () => {
   world.test('a frame whose payload never ends is not waited for', () =>
     given_up('message', async () => {
       const socket = await RawSocket.open(world.server.http);
-      socket.write(frame('x'.repeat(2000), { length: 500_000 }));
+      socket.write(frame('x'.repeat(2000), { length: 50_000 }));
       await dribble(socket.raw, () => 'x');
     }));
 
@@ -173,6 +173,69 @@ world.test('a file that nobody takes is given up, and one that is taken slowly i
     assert.ok(slowly.bytes.length > LARGE, `${slowly.bytes.length} bytes came`);
     never.close();
   }));
+
+world.test('who has not signed in may send small messages only', async () => {
+  const text = JSON.stringify({ jsonrpc: '2.0', id: 'large', method: 'server.info', params: { pad: 'x'.repeat(65536) } });
+  const stranger = await RawSocket.open(world.server.http);
+  stranger.write(frame(text));
+  assert.equal(await stranger.close_code(), 1009);
+  const headers = { 'Content-Type': 'application/json' };
+  assert.equal((await fetch(`${world.server.http}/rpc`, { method: 'POST', headers, body: text })).status, 413);
+  const known = await world.place.client('two');
+  headers.Authorization = `Bearer ${known.token}`;
+  assert.equal((await fetch(`${world.server.http}/rpc`, { method: 'POST', headers, body: text })).status, 200);
+  known.socket.send(text);
+  await known.call('session.list'); // it is still there
+  known.close();
+});
+
+// Four hold 62 MB each of what never ends, two of them as bodies of a request; the fifth, with 63 MB, is too much.
+world.test('when unfinished messages are too many, who holds most goes and all others stay', async () => {
+  const server = await Server.start({ settings: 'return { message_bytes = 67108864, message_timeout_ms = 600000 }' });
+  try {
+    const place = await server.institution('hoard');
+    await place.account('one', ['student']);
+    const client = await place.client('one');
+    const MB = 1 << 20;
+    const mask_of_zeros = (length) => Buffer.from([0x81, 0xff, 0, 0, 0, 0, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255, 0, 0, 0, 0]);
+    const partial = async () => Number(/^hamroh_incomplete_messages_bytes (\d+)$/m.exec(await server.metrics())[1]);
+    const reach = async (bytes) => {
+      for (const end = Date.now() + 60000 * slow; (await partial()) < bytes; await sleep(50)) assert.ok(Date.now() < end, `${await partial()} of ${bytes} bytes have come`);
+    };
+    const by_frame = async (bytes) => {
+      const socket = await RawSocket.open(server.http);
+      socket.write(frame(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'session.login', params: { institution: 'hoard', login: 'one', password } })));
+      assert.ok((await socket.answer(1)).result);
+      socket.write(mask_of_zeros(bytes + 1), Buffer.alloc(bytes, 'x'));
+      return socket;
+    };
+    const by_body = async (bytes) => {
+      const it = await Raw.open(server.http);
+      it.write(`POST /rpc HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${client.token}\r\nContent-Length: ${bytes + 1}\r\n\r\n`);
+      it.write(Buffer.alloc(bytes, 'x'));
+      return it;
+    };
+    const frames = [await by_frame(62 * MB), await by_frame(62 * MB)];
+    const bodies = [await by_body(62 * MB), await by_body(62 * MB)];
+    await reach(248 * MB);
+    const small = await RawSocket.open(server.http);
+    small.write(frame('{"jsonrpc":"2.0","method":"server.info",', { fin: false }));
+    const next = await by_body(8 * MB); // over the limit, and yet not the one that goes
+    const first_gone = await Promise.race([...frames.map((it) => it.close_code()), ...bodies.map((it) => it.hung_up().then(() => it.status()))]);
+    assert.ok([1013, 503, 0].includes(first_gone), `ended with ${first_gone}`);
+    await reach(194 * MB);
+    assert.ok(!next.gone);
+    small.write(frame('"id":"small"}', { opcode: 0 }));
+    assert.ok((await small.answer('small')).result);
+    assert.ok(await client.call('session.list'));
+    assert.equal([...frames, ...bodies].filter((it) => it.gone || it.raw?.gone || it.frames?.some((f) => f.opcode === 8)).length, 1, 'more than one had to go');
+    const last = await by_frame(63 * MB);
+    await Promise.race([...frames, ...bodies].filter((it) => !(it.gone || it.raw?.gone)).map((it) => (it.raw ?? it).hung_up()).concat(last.close_code()));
+    for (const it of [...frames, ...bodies, small, next, last]) it.close();
+  } finally {
+    await server.stop();
+  }
+});
 
 // ---- how many. The test's own address is a trusted proxy, so X-Forwarded-For says who somebody is.
 
