@@ -161,7 +161,7 @@ static int start_post(struct hm_http *http) {
         return refuse_request(http, 415, "a body is taken as it is, without Content-Encoding\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
         return refuse_request(http, 411, "Content-Length is needed\n");
-    hm_sock_client(http->net, http->wsi, &client);
+    if (!hm_sock_client(http->net, http->wsi, &client)) return refuse_request(http, 400, HM_FORWARDED_LONG);
     http->caller = hm_caller_new();
     snprintf(http->caller->address, sizeof http->caller->address, "%s", client.address);
     http->caller->loopback = client.loopback;
@@ -244,8 +244,7 @@ static bool bears_metrics_token(struct hm_http *http) {
 static bool may_read_metrics(struct hm_http *http) {
     struct hm_client client;
     if (http->net->settings->metrics_token[0]) return bears_metrics_token(http);
-    hm_sock_client(http->net, http->wsi, &client);
-    return client.loopback;
+    return hm_sock_client(http->net, http->wsi, &client) && client.loopback;
 }
 
 static int get_metrics(struct hm_http *http) {

@@ -169,8 +169,8 @@ void hm_sock_phase(struct hm_sock *sock, enum hm_phase phase); // begins it, als
 void hm_sock_hang_up(struct hm_sock *sock);                    // never from within its callback
 uint64_t hm_sock_acked(const struct hm_sock *sock);            // bytes the client has taken
 void hm_sock_sweep(struct hm_net *net);
-void hm_sock_client(const struct hm_net *net, struct lws *wsi,
-                    struct hm_client *out); // while there are headers
+// While there are headers. False: it is not to be known, since its X-Forwarded-For is too long.
+bool hm_sock_client(const struct hm_net *net, struct lws *wsi, struct hm_client *out);
 bool hm_sock_place_full(const struct hm_net *net, const struct hm_client *client);
 struct hm_count *hm_sock_place_enter(struct hm_net *net, const struct hm_client *client);
 
@@ -182,6 +182,9 @@ int hm_http_refuse(struct lws *wsi, unsigned status,
                    const char *text); // writes a whole response; gives -1: hang up
 
 // ---- head.c: what a request's head may be, and what every response's has ------------------------
+#define HM_HEAD_MAX                                                                                          \
+    8192 // bytes of the headers that we know; libwebsockets hangs up at twice of that, all counted
+#define HM_FORWARDED_LONG "X-Forwarded-For is too long\n"
 struct hm_refused { // 0: nothing wrong
     unsigned status;
     const char *text;

@@ -338,7 +338,8 @@ static int on_upgrade(struct hm_net *net, struct lws *wsi) {
         return refuse_upgrade(net, wsi, HM_REFUSED_ORIGIN, 403, "pages of another origin may not connect\n");
     if (net->closing || net->draining || net->conn_count >= net->settings->connections_max)
         return refuse_upgrade(net, wsi, HM_REFUSED_FULL, 503, "too many connections; try again later\n");
-    hm_sock_client(net, wsi, &client);
+    if (!hm_sock_client(net, wsi, &client))
+        return refuse_upgrade(net, wsi, HM_REFUSED_UPGRADE, 400, HM_FORWARDED_LONG);
     if (hm_sock_place_full(net, &client))
         return refuse_upgrade(net, wsi, HM_REFUSED_ADDRESS, 429,
                               "too many connections from this address; try again later\n");
@@ -347,7 +348,7 @@ static int on_upgrade(struct hm_net *net, struct lws *wsi) {
 
 static int on_established(struct hm_net *net, struct lws *wsi) {
     struct hm_client client;
-    hm_sock_client(net, wsi, &client);
+    if (!hm_sock_client(net, wsi, &client)) return -1;
     struct hm_conn *conn = hm_conn_new(net, wsi, &client);
     conn->heard_ms = conn->asked_ms = (int64_t)(hm_mono_us() / 1000);
     hm_sock_phase(conn->sock, HM_PHASE_OPEN);
@@ -475,6 +476,8 @@ static bool stuck(struct hm_conn *conn, int64_t now) {
     }
     uint64_t acked = hm_sock_acked(conn->sock);
     if (!conn->moved_ms || acked != conn->acked) {
+        // Its answer to a ping may be behind what is not read from it now, but it is there.
+        if (conn->moved_ms) conn->heard_ms = now;
         conn->moved_ms = now;
         conn->acked = acked;
     }

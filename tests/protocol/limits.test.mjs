@@ -66,7 +66,7 @@ test.describe('what is waited for', { concurrency: true }, () => {
   world.test('a body that comes byte by byte is not waited for', () =>
     given_up('message', async () => {
       const slow_one = await raw();
-      slow_one.write('POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n');
+      slow_one.write('POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n');
       await dribble(slow_one, () => 'x');
     }));
 
@@ -149,6 +149,34 @@ world.test('a client that reads slowly, but reads, is not given up', async () =>
   }
   socket.resume();
   await Promise.all(calls);
+  client.close();
+});
+
+// The batches are read at once, and then nothing is read from this client until it has taken what waits, its pongs neither.
+world.test('a client that takes large answers for longer than silence may last is not given up', async () => {
+  const client = await world.place.client('two');
+  const socket = client.socket._socket;
+  const batches = 24; // of 2 MB each
+  const answers = Array.from({ length: batches }, (_, b) => new Promise((resolve, reject) => client.pending.set(`${b}.49`, { resolve, reject })));
+  const on_message = client.socket.listeners('message');
+  client.socket.removeAllListeners('message');
+  client.socket.on('message', (data) => {
+    const value = JSON.parse(data);
+    if (Array.isArray(value)) client.settle(value[49]);
+    else for (const listener of on_message) listener(data);
+  });
+  for (let b = 0; b < batches; b++)
+    client.socket.send(JSON.stringify(Array.from({ length: 50 }, (_, i) => ({ jsonrpc: '2.0', id: `${b}.${i}`, method: 'rpc.discover', params: { institution: 'door' } }))));
+  const silent = await late_count(world.server, 'silent');
+  socket.pause();
+  for (const end = Date.now() + LIMIT * 5; Date.now() < end; socket.pause()) {
+    await sleep(LIMIT / 4);
+    socket.resume();
+    await sleep(1);
+  }
+  socket.resume();
+  assert.ok((await Promise.all(answers)).every((answer) => answer.result));
+  assert.equal(await late_count(world.server, 'silent'), silent);
   client.close();
 });
 
@@ -282,6 +310,8 @@ world.test('what stands to the left in X-Forwarded-For is anybody’s word and n
   const clients = [];
   for (let i = 0; i < 8; i++) clients.push(await from(`198.51.100.${i}, 192.0.2.10`));
   assert.equal((await from('203.0.113.9, 192.0.2.10').catch((error) => error)).status, 429);
+  const long = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`).join(', ');
+  assert.equal((await from(`${long}, 192.0.2.10`).catch((error) => error)).status, 429, 'a long list hid the address');
   clients.push(await from('192.0.2.11, 127.0.0.1')); // our own proxies on the way are looked through
   await all(clients, 0);
 });
