@@ -110,6 +110,7 @@ struct hm_conn {
     int fd; // of wsi; -1: encrypted, so that only libwebsockets can write to it; 0: not asked yet
     struct hm_queue out;
     struct hm_sub *sub;         // owned; its feed
+    const void *opened_by;      // the call that opened it; only compared
     struct hm_present *present; // whom its feed shows as online
     int64_t heard_ms;           // last bytes from the client
     int64_t asked_ms;           // last whole message from the client
@@ -150,6 +151,7 @@ void hm_people_each(struct hm_people *people, const char *institution, struct hm
 // ---- ws.c ---------------------------------------------------------------------------------------
 bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
+void hm_ws_limits(struct hm_net *net);        // the settings may have changed
 void hm_ws_dirty(struct hm_conn *conn);       // something was queued
 void hm_ws_adopt(struct hm_net *net, int fd); // takes a connection that was accepted elsewhere, or closes it
 size_t hm_message_most(const struct hm_net *net, const struct hm_session *session); // NULL: not signed in
@@ -199,7 +201,9 @@ void hm_head_put(struct hm_buf *out, struct lws *wsi, unsigned status, const cha
 const struct lws_protocol_vhost_options *hm_head_options(bool tls);
 
 // ---- files.c ------------------------------------------------------------------------------------
-struct hm_file { // borrowed until the next hm_files_get
+struct hm_file_entry;
+struct hm_file { // borrowed until the next hm_files_get, or for as long as its entry is held
+    struct hm_file_entry *entry;
     const char *type;
     char etag[40];
     bool immutable, gzip;
@@ -209,6 +213,8 @@ struct hm_files *hm_files_new(const char *dir);
 void hm_files_free(struct hm_files *files);
 // path as in the request, beginning with '/'. False: no such file (or not one that may be given out).
 bool hm_files_get(struct hm_files *files, struct hm_str path, bool gzip_accepted, struct hm_file *out);
+struct hm_file_entry *hm_file_ref(struct hm_file_entry *entry);
+void hm_file_unref(struct hm_file_entry *entry); // NULL is fine
 
 // ---- listen.c, drain.c --------------------------------------------------------------------------
 struct hm_listen *hm_listen_new(struct hm_net *net,
