@@ -25,12 +25,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define GATHER (64u << 10)       // bytes of small frames put into one send
-#define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
-#define PARTIAL_ALL (256u << 20) // bytes of incomplete messages and bodies, all connections together
+#define GATHER (64u << 10)         // bytes of small frames put into one send
+#define FLUSH_MOST (1u << 20)      // bytes sent to one connection before the others have their turn
+#define PARTIAL_ALL (256u << 20)   // bytes of incomplete messages and bodies, all connections together
 #define STRANGER_BYTES (64u << 10) // of a message from somebody who has not signed in
-#define GOODBYE_MS 5000          // time for the client to answer our close
-#define SWEEP_MOST_S 1.          // between looks at guests; at WebSockets every fifth time
+#define GOODBYE_MS 5000            // time for the client to answer our close
+#define SWEEP_MOST_S 1.            // between looks at guests; at WebSockets every fifth time
 #define SWEEP_LEAST_S 0.02
 #define SWEEP_CONNS 5
 #define HEAD_BYTES 16384 // a request's head in libwebsockets, all it says counted; head.c has a smaller limit
@@ -600,6 +600,10 @@ static unsigned sockets_max(const struct hm_settings *s) {
     return there;
 }
 
+void hm_ws_limits(struct hm_net *net) {
+    net->sockets_max = sockets_max(net->settings);
+}
+
 // libwebsockets' own, which only stand behind ours.
 static unsigned lws_timeout_s(const struct hm_settings *s) {
     unsigned most =
@@ -637,7 +641,7 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
         .retry_and_idle_policy = &no_keepalive,
         .server_string = "hamroh",
     };
-    net->sockets_max = sockets_max(net->settings);
+    hm_ws_limits(net);
     net->lws = lws_create_context(&info);
     if (!net->lws)
         return hm_fail(

@@ -265,6 +265,30 @@ world.test('when unfinished messages are too many, who holds most goes and all o
   }
 });
 
+world.test('as many sockets as the settings say after they were read again', async () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'hamroh-more-'));
+  const server = await Server.start({ dir, settings: 'return { connections_max = 8 }' });
+  try {
+    const held = [];
+    const more = async (count) => {
+      for (let i = 0; i < count; i++) held.push(await Raw.open(server.http));
+    };
+    await more(300); // 8 and 256 are let in
+    await held.at(-1).hung_up();
+    held.splice(0).forEach((one) => one.close());
+    writeFileSync(path.join(dir, 'settings.lua'), 'return { connections_max = 400 }');
+    process.kill(server.pid, 'SIGHUP');
+    for (const end = Date.now() + 10000 * slow; !server.log.includes('settings.reloaded'); await sleep(50)) assert.ok(Date.now() < end, 'not read again');
+    await more(300);
+    assert.equal(status_of(await exchange(server.http, 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n')), 200);
+    assert.ok(held.every((one) => !one.gone), 'some were hung up');
+    held.forEach((one) => one.close());
+  } finally {
+    await server.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
 // ---- how many. The test's own address is a trusted proxy, so X-Forwarded-For says who somebody is.
 
 const from = (address, options = {}) => Client.open(world.server.url, { ...options, headers: { 'X-Forwarded-For': address } });
