@@ -46,6 +46,19 @@ world.test('who loses sight of a record is told "deleted" without its contents',
   two.close();
 });
 
+world.test('a feed that is opened in a batch begins behind the answer to that batch, whatever else is answered before', async () => {
+  const one = await world.place.client('one');
+  const came = [];
+  one.socket.on('message', (data) => came.push(JSON.parse(data)));
+  const batch = ['feed.open', ...Array(30).fill('probe.put')].map((method, i) => ({ jsonrpc: '2.0', id: `b${i}`, method, ...(i && { params: { text: `batch ${i}` } }) }));
+  one.socket.send(JSON.stringify(batch));
+  await one.call('server.info');
+  for (let i = 1; i <= 30; i++) await arrives(one, `batch ${i}`);
+  assert.ok(Array.isArray(came.find((m) => Array.isArray(m) || m.method)), 'an event came before the answer');
+  assert.ok(came.findIndex((m) => m.result?.version) < came.findIndex(Array.isArray), 'nothing was answered before');
+  one.close();
+});
+
 world.test('created, updated and deleted come in the order in which they happened', async () => {
   const one = await world.place.client('one');
   await one.open_feed({ types: ['probe'] });
