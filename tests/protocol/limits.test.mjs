@@ -267,13 +267,13 @@ world.test('when unfinished messages are too many, who holds most goes and all o
 
 world.test('as many sockets as the settings say after they were read again', async () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'hamroh-more-'));
-  const server = await Server.start({ dir, settings: 'return { connections_max = 8 }' });
+  const server = await Server.start({ dir, settings: 'return { connections_max = 16 }' });
   try {
     const held = [];
     const more = async (count) => {
       for (let i = 0; i < count; i++) held.push(await Raw.open(server.http));
     };
-    await more(300); // 8 and 256 are let in
+    await more(300); // 16 and 256 are let in
     await held.at(-1).hung_up();
     held.splice(0).forEach((one) => one.close());
     writeFileSync(path.join(dir, 'settings.lua'), 'return { connections_max = 400 }');
