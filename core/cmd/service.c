@@ -60,11 +60,14 @@ bool hm_service_tell(const char *format, ...) {
                   manager_size) == (ssize_t)size;
 }
 
+// Only of IP: whoever comes over another has no address, so all would be one at the door and at sign-in.
 static bool listens(int fd) {
-    int is = 0, type = 0;
+    int is = 0, type = 0, domain = 0;
     socklen_t size = sizeof(int);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &size) == 0 && is &&
-           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           (domain == AF_INET || domain == AF_INET6);
 }
 
 bool hm_service_sockets(struct hm_sockets *out, struct hm_error *err) {
@@ -75,10 +78,11 @@ bool hm_service_sockets(struct hm_sockets *out, struct hm_error *err) {
     for (unsigned i = 0; i < handed_over; i++) {
         int fd = FIRST_FD + (int)i;
         if (!listens(fd))
-            return hm_fail(err, HM_UNAVAILABLE,
-                           "descriptor %d that was handed over is no listening stream socket (ListenStream= "
-                           "with Accept=no)",
-                           fd);
+            return hm_fail(
+                err, HM_UNAVAILABLE,
+                "descriptor %d that was handed over is no listening TCP socket (ListenStream= with an "
+                "address and a port, and Accept=no)",
+                fd);
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         out->fd[out->count++] = fd;
     }

@@ -51,6 +51,12 @@ static void answer_error(hm_answer_fn answer, void *arg, const struct hm_error *
     answer(arg, &(struct hm_answer){.code = err->code, .message = hm_str_of(err->message)});
 }
 
+// Behind the answer to the call that opened the feed, and not sooner: others may be answered before it.
+static void feed_start(void *owner, const void *arg) {
+    struct hm_conn *conn = owner;
+    if (conn->sub && conn->opened_by == arg) hm_sub_start(conn->sub);
+}
+
 static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn answer, void *arg) {
     struct hm_error err = {0};
     struct hm_json value = {0};
@@ -71,7 +77,9 @@ static void feed_open(struct hm_conn *conn, struct hm_str params, hm_answer_fn a
                                         .message = errors.len ? HM_LIT("") : hm_str_of(err.message),
                                         .data = hm_buf_view(&data)});
     } else {
-        conn->sub = sub; // started by reply(), behind its answer
+        conn->sub = sub;
+        conn->opened_by = arg;
+        hm_rpc_after(arg, feed_start);
         conn->present = hm_presence_join(conn->net->presence, conn->session);
         answer(arg, &(struct hm_answer){.result = hm_buf_view(&result)});
     }
@@ -208,7 +216,6 @@ static void reply(void *owner, struct hm_str text) {
         hm_conn_send(conn, out);
         hm_out_unref(out);
     }
-    if (conn->sub) hm_sub_start(conn->sub);
 }
 
 static const struct hm_rpc_ops rpc_ops = {call, reply};

@@ -202,10 +202,9 @@ static int listen_at(const char *data_dir, const char *path, struct hm_error *er
     if (dir < 0 || fd < 0) goto out;
     if (unlink(path) != 0 && errno != ENOENT) // left by a server that was killed; the folder's lock is ours
         goto out;
-    mode_t before = umask(0177);
-    int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
-    umask(before);
-    ok = bound == 0 && listen(fd, 64) == 0;
+    // The file gets the mode that the socket has; umask would be the whole process's, and threads run.
+    ok = fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+         listen(fd, 64) == 0;
 out:
     if (!ok) {
         hm_fail(err, HM_UNAVAILABLE, "cannot open the control socket %s: %s", path, strerror(errno));

@@ -175,6 +175,7 @@ void hm_feed_trim(struct hm_feed *feed) {
 
 void hm_sub_notice(struct hm_sub *sub, struct hm_out *frame) {
     assert(frame->feed && !frame->seq);
+    if (sub->stand == NEW) return; // its owner asks for all there is once it has the answer
     if (hm_sub_full(sub))
         hm_sub_resync(sub);
     else

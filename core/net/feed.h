@@ -55,6 +55,7 @@ void hm_sub_start(struct hm_sub *sub); // nothing when it has started already
 void hm_sub_sent(struct hm_sub *sub, const struct hm_out *frame);
 void hm_sub_close(struct hm_sub *sub); // drops its queued events
 // Queues a frame that is no change, made for the feed with seq 0; bounded like events (sub may be gone then).
+// Nothing before hm_sub_start.
 void hm_sub_notice(struct hm_sub *sub, struct hm_out *frame);
 
 void hm_feed_change(struct hm_feed *feed, const char *institution, const struct hm_change *change);

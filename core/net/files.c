@@ -13,8 +13,9 @@
 #define FILES_MAX 256
 #define PARTS_MAX 6
 
-struct entry {
+struct hm_file_entry { // nothing of it changes once it is loaded
     UT_hash_handle hh;
+    unsigned refs; // one of the table, while it is in it
     struct timespec changed;
     off_t size;
     char etag[40];
@@ -23,7 +24,7 @@ struct entry {
 };
 struct hm_files {
     char *dir;
-    struct entry *entries;
+    struct hm_file_entry *entries;
 };
 
 static const struct {
@@ -79,16 +80,25 @@ static bool hashed(struct hm_str path) {
     return end - at >= 8 && digit && at > path.ptr && (at[-1] == '-' || at[-1] == '.');
 }
 
-static void entry_free(struct hm_files *files, struct entry *entry) {
-    HASH_DEL(files->entries, entry);
+struct hm_file_entry *hm_file_ref(struct hm_file_entry *entry) {
+    entry->refs++;
+    return entry;
+}
+
+void hm_file_unref(struct hm_file_entry *entry) {
+    if (!entry || --entry->refs) return;
     hm_buf_free(&entry->body);
     free(entry);
 }
 
-static bool load(struct entry *entry, const struct stat *st) {
+static void forget(struct hm_files *files, struct hm_file_entry *entry) {
+    HASH_DEL(files->entries, entry);
+    hm_file_unref(entry);
+}
+
+static bool load(struct hm_file_entry *entry, const struct stat *st) {
     unsigned char hash[12];
     char hex[2 * sizeof hash + 1];
-    hm_buf_clear(&entry->body);
     if (!hm_read_file(entry->path, FILE_MAX, &entry->body, NULL)) return false;
     crypto_generichash(hash, sizeof hash, (const unsigned char *)entry->body.data, entry->body.len, NULL, 0);
     sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
@@ -98,23 +108,24 @@ static bool load(struct entry *entry, const struct stat *st) {
     return true;
 }
 
-static struct entry *find(struct hm_files *files, const char *path) {
-    struct entry *entry = NULL;
+static struct hm_file_entry *find(struct hm_files *files, const char *path) {
+    struct hm_file_entry *entry = NULL;
     struct stat st;
     HASH_FIND_STR(files->entries, path, entry);
     bool there = stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= (off_t)FILE_MAX;
     if (entry && there && entry->size == st.st_size && entry->changed.tv_sec == st.st_mtim.tv_sec &&
         entry->changed.tv_nsec == st.st_mtim.tv_nsec)
         return entry;
-    if (entry) entry_free(files, entry);
+    if (entry) forget(files, entry);
     if (!there) return NULL;
-    if (HASH_COUNT(files->entries) >= FILES_MAX) entry_free(files, files->entries); // the oldest
+    if (HASH_COUNT(files->entries) >= FILES_MAX) forget(files, files->entries); // the oldest
     size_t len = strlen(path);
     entry = hm_alloc(sizeof *entry + len + 1);
+    entry->refs = 1;
     memcpy(entry->path, path, len);
     HASH_ADD_KEYPTR(hh, files->entries, entry->path, len, entry);
     if (load(entry, &st)) return entry;
-    entry_free(files, entry);
+    forget(files, entry);
     return NULL;
 }
 
@@ -125,10 +136,10 @@ struct hm_files *hm_files_new(const char *dir) {
 }
 
 void hm_files_free(struct hm_files *files) {
-    struct entry *entry, *next;
+    struct hm_file_entry *entry, *next;
     if (!files) return;
     HASH_ITER(hh, files->entries, entry, next) {
-        entry_free(files, entry);
+        forget(files, entry);
     }
     free(files->dir);
     free(files);
@@ -139,7 +150,7 @@ bool hm_files_get(struct hm_files *files, struct hm_str path, bool gzip_accepted
     struct hm_buf on_disk = {0};
     if (!type) return false;
     hm_buf_printf(&on_disk, "%s%.*s.gz", files->dir, (int)path.len, path.ptr);
-    struct entry *entry = gzip_accepted ? find(files, on_disk.data) : NULL;
+    struct hm_file_entry *entry = gzip_accepted ? find(files, on_disk.data) : NULL;
     bool gzip = entry != NULL;
     if (!entry) {
         on_disk.data[on_disk.len - 3] = '\0';
@@ -147,8 +158,11 @@ bool hm_files_get(struct hm_files *files, struct hm_str path, bool gzip_accepted
     }
     hm_buf_free(&on_disk);
     if (!entry) return false;
-    *out = (struct hm_file){
-        .type = type, .immutable = hashed(path), .gzip = gzip, .body = hm_buf_view(&entry->body)};
+    *out = (struct hm_file){.entry = entry,
+                            .type = type,
+                            .immutable = hashed(path),
+                            .gzip = gzip,
+                            .body = hm_buf_view(&entry->body)};
     memcpy(out->etag, entry->etag, sizeof out->etag);
     return true;
 }

@@ -6,9 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEAD_MAX                                                                                             \
-    8192 // bytes of the headers that we know; libwebsockets hangs up at twice of that, all counted
-
 // ---- requests -----------------------------------------------------------------------------------
 
 static size_t known_bytes(struct lws *wsi) {
@@ -38,7 +35,7 @@ static bool digits_only(struct lws *wsi, enum lws_token_indexes token) {
 struct hm_refused hm_head_check(struct lws *wsi) {
     bool old = false;
     bool length = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0;
-    if (known_bytes(wsi) > HEAD_MAX)
+    if (known_bytes(wsi) > HM_HEAD_MAX)
         return (struct hm_refused){431, "the head of the request is too large\n"};
     if (!version_known(wsi, &old)) return (struct hm_refused){505, "HTTP/1.1 is spoken here\n"};
     if (repeated(wsi, WSI_TOKEN_HOST) || (!old && lws_hdr_total_length(wsi, WSI_TOKEN_HOST) <= 0))

@@ -11,8 +11,10 @@
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define CHUNK (64u << 10) // bytes of a body sent in one writable callback
+#define BUSY "too much is being sent here; try again later\n"
 #define NO_STORE "Cache-Control: no-store\r\n"
 
 struct hm_http {
@@ -20,11 +22,13 @@ struct hm_http {
     struct lws *wsi;
     struct hm_sock *sock;
     struct hm_caller *caller;
-    struct hm_rpc_peer *peer; // POST /rpc
-    struct hm_buf in;         // body of the request
-    struct hm_buf out;        // head and body of the response
+    struct hm_rpc_peer *peer;   // POST /rpc
+    struct hm_buf in;           // body of the request, until it is complete; in net->partial_bytes
+    struct hm_buf out;          // head and body of the response, the head alone of a file
+    struct hm_file_entry *file; // held until it was sent
+    struct hm_str rest;         // what comes behind `out`: its body
     size_t sent;
-    bool bad_token, called, answered;
+    bool bad_token, called, answered, dropped;
     bool counted; // in net->answering
 };
 
@@ -35,15 +39,22 @@ static void answering(struct hm_http *http) {
 
 // ---- responses ----------------------------------------------------------------------------------
 
+static bool head_only(struct lws *wsi) {
+    return lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+}
+
 static int respond(struct hm_http *http, unsigned status, const char *type, struct hm_str body,
                    const char *more) {
     assert(!http->answered);
     http->answered = true;
     answering(http);
-    bool head_only = lws_hdr_total_length(http->wsi, WSI_TOKEN_HEAD_URI) > 0;
-    hm_buf_reserve(&http->out, body.len + 1024);
+    hm_buf_reserve(&http->out, (http->file ? 0 : body.len) + 1024);
     hm_head_put(&http->out, http->wsi, status, type, body.len, more);
-    if (!head_only) hm_buf_str(&http->out, body);
+    if (head_only(http->wsi)) body.len = 0;
+    if (http->file)
+        http->rest = body;
+    else
+        hm_buf_str(&http->out, body);
     hm_sock_phase(http->sock, HM_PHASE_SEND);
     lws_set_timeout(http->wsi, NO_PENDING_TIMEOUT, 0); // ours is by chunk
     lws_callback_on_writable(http->wsi);
@@ -73,7 +84,7 @@ static const char *headers_of_refusal(unsigned status) {
 int hm_http_refuse(struct lws *wsi, unsigned status, const char *text) {
     struct hm_buf out = {0};
     hm_head_put(&out, wsi, status, "text/plain; charset=utf-8", strlen(text), headers_of_refusal(status));
-    if (lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) <= 0) hm_buf_text(&out, text);
+    if (!head_only(wsi)) hm_buf_text(&out, text);
     lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP_HEADERS);
     hm_buf_free(&out);
     hm_sock_phase(hm_sock_of(wsi), HM_PHASE_SEND);
@@ -87,16 +98,17 @@ static int refuse_request(struct hm_http *http, unsigned status, const char *tex
 
 static int on_writable(struct hm_http *http) {
     if (!http->answered) return 0;
-    size_t left = http->out.len - http->sent;
+    bool head = http->sent < http->out.len;
+    size_t all = http->out.len + http->rest.len, left = (head ? http->out.len : all) - http->sent;
     size_t now = left < CHUNK ? left : CHUNK;
     if (now) {
-        if (lws_write(http->wsi, (unsigned char *)http->out.data + http->sent, now, LWS_WRITE_HTTP) < 0)
-            return -1;
+        const char *from = head ? http->out.data + http->sent : http->rest.ptr + (http->sent - http->out.len);
+        if (lws_write(http->wsi, (unsigned char *)from, now, LWS_WRITE_HTTP) < 0) return -1;
         http->sent += now;
         http->net->counts.bytes_out += now;
         hm_sock_phase(http->sock, HM_PHASE_SEND); // once more the time for a chunk
     }
-    if (http->sent == http->out.len && !lws_partial_buffered(http->wsi)) return -1; // done: it closes
+    if (http->sent == all && !lws_partial_buffered(http->wsi)) return -1; // done: it closes
     lws_callback_on_writable(http->wsi);
     return 0;
 }
@@ -159,28 +171,45 @@ static int start_post(struct hm_http *http) {
         return refuse_request(http, 415, "a body is taken as it is, without Content-Encoding\n");
     if (lws_hdr_copy(http->wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
         return refuse_request(http, 411, "Content-Length is needed\n");
-    if (strtoull(length, NULL, 10) > http->net->settings->message_bytes) {
-        http->net->counts.too_large++;
-        return refuse_request(http, 413, "the request is too large\n");
-    }
-    hm_sock_client(http->net, http->wsi, &client);
+    if (!hm_sock_client(http->net, http->wsi, &client)) return refuse_request(http, 400, HM_FORWARDED_LONG);
     http->caller = hm_caller_new();
     snprintf(http->caller->address, sizeof http->caller->address, "%s", client.address);
     http->caller->loopback = client.loopback;
     find_session(http);
+    if (strtoull(length, NULL, 10) > hm_message_most(http->net, http->caller->session)) {
+        http->net->counts.too_large++;
+        return refuse_request(http, 413, "the request is too large\n");
+    }
     hm_sock_phase(http->sock, HM_PHASE_BODY);
     return 0;
 }
 
+static void forget_body(struct hm_http *http) {
+    http->net->partial_bytes -= http->in.len;
+    hm_buf_free(&http->in);
+}
+
+size_t hm_http_partial(const struct hm_http *http) {
+    return http->in.len;
+}
+
+void hm_http_drop(struct hm_http *http) {
+    forget_body(http);
+    http->dropped = true;
+    refuse_request(http, 503, BUSY);
+    shutdown(lws_get_socket_fd(http->wsi), SHUT_RDWR); // libwebsockets sees the end in its own turn
+}
+
 static int on_body(struct hm_http *http, const void *in, size_t len) {
-    if (!http->caller || http->called) return -1;
-    if (http->in.len + len > http->net->settings->message_bytes) return -1;
+    if (!http->caller || http->called || http->dropped) return -1;
+    if (http->in.len + len > hm_message_most(http->net, http->caller->session)) return -1;
     hm_buf_add(&http->in, in, len);
-    return 0;
+    http->net->partial_bytes += len;
+    return hm_ws_room(http->net, http->sock) ? 0 : refuse_request(http, 503, BUSY);
 }
 
 static int on_body_complete(struct hm_http *http) {
-    if (!http->caller || http->called) return -1; // something came behind the body
+    if (!http->caller || http->called || http->dropped) return -1; // something came behind the body
     http->called = true;
     answering(http);
     http->net->counts.messages_in++;
@@ -191,6 +220,7 @@ static int on_body_complete(struct hm_http *http) {
     }
     http->peer = hm_rpc_peer_new(&rpc_ops, http);
     if (!hm_rpc_take(http->peer, hm_buf_view(&http->in))) respond_rpc_error(http, 200, HM_PARSE, NO_STORE);
+    forget_body(http);
     return 0;
 }
 
@@ -224,8 +254,7 @@ static bool bears_metrics_token(struct hm_http *http) {
 static bool may_read_metrics(struct hm_http *http) {
     struct hm_client client;
     if (http->net->settings->metrics_token[0]) return bears_metrics_token(http);
-    hm_sock_client(http->net, http->wsi, &client);
-    return client.loopback;
+    return hm_sock_client(http->net, http->wsi, &client) && client.loopback;
 }
 
 static int get_metrics(struct hm_http *http) {
@@ -292,6 +321,7 @@ static int get_file(struct hm_http *http, struct hm_str path) {
              file.immutable ? "public, max-age=31536000, immutable" : "no-cache",
              file.gzip ? "Content-Encoding: gzip\r\n" : "");
     if (unchanged(http->wsi, file.etag)) return respond(http, 304, "", (struct hm_str){0}, more);
+    http->file = hm_file_ref(file.entry);
     return respond(http, 200, file.type, file.body, more);
 }
 
@@ -324,8 +354,9 @@ static void http_free(struct hm_http *http) {
     http->sock->http = NULL;
     hm_rpc_peer_close(http->peer);
     if (http->caller) hm_caller_unref(http->caller);
-    hm_buf_free(&http->in);
+    forget_body(http);
     hm_buf_free(&http->out);
+    hm_file_unref(http->file);
     free(http);
 }
 

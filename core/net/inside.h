@@ -66,7 +66,7 @@ struct hm_net {
     struct hm_sock *guests; // sockets that are no open WebSocket
     struct hm_conn *conns, *dirty;
     unsigned conn_count;
-    size_t partial_bytes; // of messages that are not complete yet, over all connections
+    size_t partial_bytes; // of messages and bodies that are not complete yet, over all connections
     struct hm_net_counts counts;
     struct hm_people *people;
     struct hm_feed *feed;
@@ -110,6 +110,7 @@ struct hm_conn {
     int fd; // of wsi; -1: encrypted, so that only libwebsockets can write to it; 0: not asked yet
     struct hm_queue out;
     struct hm_sub *sub;         // owned; its feed
+    const void *opened_by;      // the call that opened it; only compared
     struct hm_present *present; // whom its feed shows as online
     int64_t heard_ms;           // last bytes from the client
     int64_t asked_ms;           // last whole message from the client
@@ -150,8 +151,12 @@ void hm_people_each(struct hm_people *people, const char *institution, struct hm
 // ---- ws.c ---------------------------------------------------------------------------------------
 bool hm_ws_open(struct hm_net *net, struct hm_error *err);
 void hm_ws_close(struct hm_net *net);
+void hm_ws_limits(struct hm_net *net);        // the settings may have changed
 void hm_ws_dirty(struct hm_conn *conn);       // something was queued
 void hm_ws_adopt(struct hm_net *net, int fd); // takes a connection that was accepted elsewhere, or closes it
+size_t hm_message_most(const struct hm_net *net, const struct hm_session *session); // NULL: not signed in
+// Ends connections until unfinished messages and bodies are within their limit. False: self must end, too.
+bool hm_ws_room(struct hm_net *net, const struct hm_sock *self);
 // Says goodbye to those to whom everything has been sent (patient: and from whom everything has been read);
 // how many connections are left.
 unsigned hm_ws_say_goodbye(struct hm_net *net, bool patient);
@@ -166,17 +171,22 @@ void hm_sock_phase(struct hm_sock *sock, enum hm_phase phase); // begins it, als
 void hm_sock_hang_up(struct hm_sock *sock);                    // never from within its callback
 uint64_t hm_sock_acked(const struct hm_sock *sock);            // bytes the client has taken
 void hm_sock_sweep(struct hm_net *net);
-void hm_sock_client(const struct hm_net *net, struct lws *wsi,
-                    struct hm_client *out); // while there are headers
+// While there are headers. False: it is not to be known, since its X-Forwarded-For is too long.
+bool hm_sock_client(const struct hm_net *net, struct lws *wsi, struct hm_client *out);
 bool hm_sock_place_full(const struct hm_net *net, const struct hm_client *client);
 struct hm_count *hm_sock_place_enter(struct hm_net *net, const struct hm_client *client);
 
 // ---- http.c -------------------------------------------------------------------------------------
 int hm_http_callback(struct hm_sock *sock, enum lws_callback_reasons reason, void *in, size_t len);
+size_t hm_http_partial(const struct hm_http *http); // bytes of a body that is not complete
+void hm_http_drop(struct hm_http *http);            // gives up that request; for any callback but its own
 int hm_http_refuse(struct lws *wsi, unsigned status,
                    const char *text); // writes a whole response; gives -1: hang up
 
 // ---- head.c: what a request's head may be, and what every response's has ------------------------
+#define HM_HEAD_MAX                                                                                          \
+    8192 // bytes of the headers that we know; libwebsockets hangs up at twice of that, all counted
+#define HM_FORWARDED_LONG "X-Forwarded-For is too long\n"
 struct hm_refused { // 0: nothing wrong
     unsigned status;
     const char *text;
@@ -191,7 +201,9 @@ void hm_head_put(struct hm_buf *out, struct lws *wsi, unsigned status, const cha
 const struct lws_protocol_vhost_options *hm_head_options(bool tls);
 
 // ---- files.c ------------------------------------------------------------------------------------
-struct hm_file { // borrowed until the next hm_files_get
+struct hm_file_entry;
+struct hm_file { // borrowed until the next hm_files_get, or for as long as its entry is held
+    struct hm_file_entry *entry;
     const char *type;
     char etag[40];
     bool immutable, gzip;
@@ -201,6 +213,8 @@ struct hm_files *hm_files_new(const char *dir);
 void hm_files_free(struct hm_files *files);
 // path as in the request, beginning with '/'. False: no such file (or not one that may be given out).
 bool hm_files_get(struct hm_files *files, struct hm_str path, bool gzip_accepted, struct hm_file *out);
+struct hm_file_entry *hm_file_ref(struct hm_file_entry *entry);
+void hm_file_unref(struct hm_file_entry *entry); // NULL is fine
 
 // ---- listen.c, drain.c --------------------------------------------------------------------------
 struct hm_listen *hm_listen_new(struct hm_net *net,

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -53,6 +54,8 @@ static void on_accept(struct ev_loop *loop, struct ev_io *io, int events) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) rest(listening);
             if (errno != EINTR && errno != ECONNABORTED) return;
         } else {
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1},
+                       sizeof(int)); // as libwebsockets does to its own
             hm_ws_adopt(listening->net, fd);
         }
     }

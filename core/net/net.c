@@ -114,7 +114,9 @@ unsigned hm_net_port(const struct hm_net *net) {
 }
 
 bool hm_net_reload(struct hm_net *net, struct hm_error *err) {
-    return !net || !net->tls || hm_tls_reload(net->tls, err);
+    if (!net) return true;
+    hm_ws_limits(net);
+    return !net->tls || hm_tls_reload(net->tls, err);
 }
 
 void hm_net_close(struct hm_net *net) {

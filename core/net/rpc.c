@@ -16,6 +16,7 @@ struct call {
     bool silent;       // a notification
     char *id;          // JSON text as it came; NULL means null
     struct hm_buf out; // the response, kept until the whole batch has its answers
+    void (*after)(void *owner, const void *arg);
 };
 
 struct message { // one incoming text
@@ -133,11 +134,17 @@ static void message_end(struct message *message) {
     }
     hm_buf_free(&out);
     for (size_t i = 0; i < message->count; i++) {
+        struct call *call = &message->calls[i];
+        if (call->after && message->peer->owner) call->after(message->peer->owner, call);
         hm_buf_free(&message->calls[i].out);
         free(message->calls[i].id);
     }
     peer_unref(message->peer);
     free(message);
+}
+
+void hm_rpc_after(void *arg, void (*fn)(void *owner, const void *arg)) {
+    ((struct call *)arg)->after = fn;
 }
 
 static void message_step(struct message *message) {

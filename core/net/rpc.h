@@ -23,6 +23,9 @@ void hm_rpc_peer_close(
     struct hm_rpc_peer *peer); // owner is never used again; gives up the caller's reference
 // False when the text is not UTF-8: then nothing was done and there will be no reply.
 bool hm_rpc_take(struct hm_rpc_peer *peer, struct hm_str text);
+// From within ops->call: fn is called once, right behind the reply to the text that the call came in, unless
+// the peer was closed by then. arg is the answer's.
+void hm_rpc_after(void *arg, void (*fn)(void *owner, const void *arg));
 // Appends a whole error response; id is JSON text, empty means null.
 void hm_rpc_put_error(struct hm_buf *out, struct hm_str id, const struct hm_answer *answer);
 // Appends a notification to a client.

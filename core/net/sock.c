@@ -68,14 +68,15 @@ static bool forwarded(struct lws *wsi) {
            lws_hdr_custom_length(wsi, "forwarded:", 10) > 0;
 }
 
-void hm_sock_client(const struct hm_net *net, struct lws *wsi, struct hm_client *out) {
-    char list[512];
+bool hm_sock_client(const struct hm_net *net, struct lws *wsi, struct hm_client *out) {
+    char list[HM_HEAD_MAX + 1];
     peer_of(wsi, out->address);
     // What a proxy brings is not from this machine, even if the proxy is and nobody has named it.
     out->loopback = hm_address_is_loopback(out->address) && !forwarded(wsi);
-    if (!hm_networks_have(&net->proxies, out->address)) return;
-    if (lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_X_FORWARDED_FOR) > 0)
-        hm_forwarded_client(&net->proxies, list, out->address);
+    if (!hm_networks_have(&net->proxies, out->address)) return true;
+    int len = lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_X_FORWARDED_FOR);
+    if (len > 0) hm_forwarded_client(&net->proxies, list, out->address);
+    return len >= 0;
 }
 
 // ---- from accept to close -----------------------------------------------------------------------

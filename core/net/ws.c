@@ -25,11 +25,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define GATHER (64u << 10)       // bytes of small frames put into one send
-#define FLUSH_MOST (1u << 20)    // bytes sent to one connection before the others have their turn
-#define PARTIAL_ALL (256u << 20) // bytes of incomplete messages, all connections together
-#define GOODBYE_MS 5000          // time for the client to answer our close
-#define SWEEP_MOST_S 1.          // between looks at guests; at WebSockets every fifth time
+#define GATHER (64u << 10)         // bytes of small frames put into one send
+#define FLUSH_MOST (1u << 20)      // bytes sent to one connection before the others have their turn
+#define PARTIAL_ALL (256u << 20)   // bytes of incomplete messages and bodies, all connections together
+#define STRANGER_BYTES (64u << 10) // of a message from somebody who has not signed in
+#define GOODBYE_MS 5000            // time for the client to answer our close
+#define SWEEP_MOST_S 1.            // between looks at guests; at WebSockets every fifth time
 #define SWEEP_LEAST_S 0.02
 #define SWEEP_CONNS 5
 #define HEAD_BYTES 16384 // a request's head in libwebsockets, all it says counted; head.c has a smaller limit
@@ -124,6 +125,12 @@ void hm_ws_dirty(struct hm_conn *conn) {
     conn->net->dirty = conn;
 }
 
+static void forget_partial(struct hm_conn *conn) {
+    conn->net->partial_bytes -= conn->in.len;
+    hm_buf_free(&conn->in);
+    conn->partial_ms = 0;
+}
+
 // Ends it without goodbye; it is freed now or in the next turn of the loop. Never from within a callback of
 // libwebsockets.
 static void give_up(struct hm_conn *conn) {
@@ -163,6 +170,7 @@ static int close_with(struct hm_conn *conn, unsigned code, const char *why) {
     memcpy(frame + 4, why, len);
     hm_sub_close(conn->sub);
     hm_queue_clear(&conn->out);
+    forget_partial(conn);
     conn->closing = true;
     conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
     if (conn->paused) resume(conn);
@@ -187,6 +195,41 @@ static int refuse_frame(struct hm_conn *conn, unsigned code, const char *why) {
     return close_with(conn, code, why);
 }
 
+size_t hm_message_most(const struct hm_net *net, const struct hm_session *session) {
+    size_t most = net->settings->message_bytes;
+    return session || most < STRANGER_BYTES ? most : STRANGER_BYTES;
+}
+
+// The connection that holds most of what is not complete.
+static struct hm_sock *holds_most(const struct hm_net *net) {
+    struct hm_sock *found = NULL;
+    size_t most = 0;
+    for (struct hm_conn *conn = net->conns; conn; conn = conn->next) {
+        if (conn->in.len <= most) continue;
+        most = conn->in.len;
+        found = conn->sock;
+    }
+    for (struct hm_sock *sock = net->guests; sock; sock = sock->next) {
+        if (!sock->http || hm_http_partial(sock->http) <= most) continue;
+        most = hm_http_partial(sock->http);
+        found = sock;
+    }
+    return found;
+}
+
+// Who holds most goes, since who happens to send next is most likely somebody else.
+bool hm_ws_room(struct hm_net *net, const struct hm_sock *self) {
+    while (net->partial_bytes > PARTIAL_ALL) {
+        struct hm_sock *sock = holds_most(net);
+        if (!sock || sock == self) return false;
+        if (sock->conn)
+            refuse_frame(sock->conn, 1013, "try again later"); // when that fails, the sweep ends it
+        else
+            hm_http_drop(sock->http);
+    }
+    return true;
+}
+
 static int on_message(struct hm_conn *conn, struct hm_str text) {
     conn->asked_ms = conn->heard_ms;
     conn->net->counts.messages_in++;
@@ -202,17 +245,16 @@ static int on_receive(struct hm_conn *conn, void *in, size_t len) {
     if (conn->closing) return 0;
     if (lws_frame_is_binary(conn->wsi))
         return refuse_frame(conn, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "text frames only");
-    if (conn->in.len + len + more > net->settings->message_bytes) {
+    if (conn->in.len + len + more > hm_message_most(net, conn->session)) {
         net->counts.too_large++;
         return refuse_frame(conn, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
     }
-    if (net->partial_bytes + len > PARTIAL_ALL) return refuse_frame(conn, 1013, "try again later");
     bool final = lws_is_final_fragment(conn->wsi);
     if (final && !conn->partial_ms) return on_message(conn, (struct hm_str){in, len});
     if (!conn->partial_ms) conn->partial_ms = conn->heard_ms;
     hm_buf_add(&conn->in, in, len);
     net->partial_bytes += len;
-    if (!final) return 0;
+    if (!final) return hm_ws_room(net, conn->sock) ? 0 : refuse_frame(conn, 1013, "try again later");
     struct hm_buf whole = conn->in;
     conn->in = (struct hm_buf){0};
     conn->partial_ms = 0;
@@ -296,7 +338,8 @@ static int on_upgrade(struct hm_net *net, struct lws *wsi) {
         return refuse_upgrade(net, wsi, HM_REFUSED_ORIGIN, 403, "pages of another origin may not connect\n");
     if (net->closing || net->draining || net->conn_count >= net->settings->connections_max)
         return refuse_upgrade(net, wsi, HM_REFUSED_FULL, 503, "too many connections; try again later\n");
-    hm_sock_client(net, wsi, &client);
+    if (!hm_sock_client(net, wsi, &client))
+        return refuse_upgrade(net, wsi, HM_REFUSED_UPGRADE, 400, HM_FORWARDED_LONG);
     if (hm_sock_place_full(net, &client))
         return refuse_upgrade(net, wsi, HM_REFUSED_ADDRESS, 429,
                               "too many connections from this address; try again later\n");
@@ -305,7 +348,7 @@ static int on_upgrade(struct hm_net *net, struct lws *wsi) {
 
 static int on_established(struct hm_net *net, struct lws *wsi) {
     struct hm_client client;
-    hm_sock_client(net, wsi, &client);
+    if (!hm_sock_client(net, wsi, &client)) return -1;
     struct hm_conn *conn = hm_conn_new(net, wsi, &client);
     conn->heard_ms = conn->asked_ms = (int64_t)(hm_mono_us() / 1000);
     hm_sock_phase(conn->sock, HM_PHASE_OPEN);
@@ -325,6 +368,7 @@ static int on_peer_close(struct hm_conn *conn, const void *payload, size_t len) 
         return -1;
     }
     hm_sub_close(conn->sub);
+    forget_partial(conn);
     conn->closing = true;
     conn->closing_ms = (int64_t)(hm_mono_us() / 1000);
     return 0;
@@ -432,6 +476,8 @@ static bool stuck(struct hm_conn *conn, int64_t now) {
     }
     uint64_t acked = hm_sock_acked(conn->sock);
     if (!conn->moved_ms || acked != conn->acked) {
+        // Its answer to a ping may be behind what is not read from it now, but it is there.
+        if (conn->moved_ms) conn->heard_ms = now;
         conn->moved_ms = now;
         conn->acked = acked;
     }
@@ -554,6 +600,10 @@ static unsigned sockets_max(const struct hm_settings *s) {
     return there;
 }
 
+void hm_ws_limits(struct hm_net *net) {
+    net->sockets_max = sockets_max(net->settings);
+}
+
 // libwebsockets' own, which only stand behind ours.
 static unsigned lws_timeout_s(const struct hm_settings *s) {
     unsigned most =
@@ -591,7 +641,7 @@ bool hm_ws_open(struct hm_net *net, struct hm_error *err) {
         .retry_and_idle_policy = &no_keepalive,
         .server_string = "hamroh",
     };
-    net->sockets_max = sockets_max(net->settings);
+    hm_ws_limits(net);
     net->lws = lws_create_context(&info);
     if (!net->lws)
         return hm_fail(

@@ -46,6 +46,20 @@ world.test('who loses sight of a record is told "deleted" without its contents',
   two.close();
 });
 
+world.test('a feed that is opened in a batch begins behind the answer to that batch, whatever else is answered before', async () => {
+  const [one, two] = await Promise.all(['one', 'two'].map(world.place.client));
+  const came = [];
+  one.socket.on('message', (data) => came.push(JSON.parse(data)));
+  const wrong = { institution: 'live', login: 'nobody', password: 'takes as long as a right one' };
+  one.socket.send(JSON.stringify([{ jsonrpc: '2.0', id: 'a', method: 'feed.open' }, { jsonrpc: '2.0', id: 'b', method: 'session.login', params: wrong }]));
+  await one.call('server.info');
+  await put(two, 'while the batch lasts');
+  await arrives(one, 'while the batch lasts');
+  assert.ok(Array.isArray(came.find((m) => Array.isArray(m) || m.method)), 'an event came before the answer');
+  one.close();
+  two.close();
+});
+
 world.test('created, updated and deleted come in the order in which they happened', async () => {
   const one = await world.place.client('one');
   await one.open_feed({ types: ['probe'] });

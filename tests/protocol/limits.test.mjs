@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { Client, refused, serve_for, sleep, slow } from './harness.mjs';
+import { Client, Server, password, refused, serve_for, sleep, slow } from './harness.mjs';
 import { Raw, RawSocket, exchange, frame, headers_of, late_count, refused_count, status_of, upgrade } from './raw.mjs';
 
 const LIMIT = 800;
@@ -66,7 +66,7 @@ test.describe('what is waited for', { concurrency: true }, () => {
   world.test('a body that comes byte by byte is not waited for', () =>
     given_up('message', async () => {
       const slow_one = await raw();
-      slow_one.write('POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n');
+      slow_one.write('POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n');
       await dribble(slow_one, () => 'x');
     }));
 
@@ -88,7 +88,7 @@ test.describe('what is waited for', { concurrency: true }, () => {
   world.test('a frame whose payload never ends is not waited for', () =>
     given_up('message', async () => {
       const socket = await RawSocket.open(world.server.http);
-      socket.write(frame('x'.repeat(2000), { length: 500_000 }));
+      socket.write(frame('x'.repeat(2000), { length: 50_000 }));
       await dribble(socket.raw, () => 'x');
     }));
 
@@ -152,6 +152,25 @@ world.test('a client that reads slowly, but reads, is not given up', async () =>
   client.close();
 });
 
+// Each answer is 2 MB, so nothing is read from this client, its pongs neither, until it has taken most of that.
+world.test('a client that takes large answers for longer than silence may last is not given up', async () => {
+  const client = await RawSocket.open(world.server.http);
+  const text = (value) => frame(JSON.stringify(value));
+  client.write(text({ jsonrpc: '2.0', id: 1, method: 'session.login', params: { institution: 'door', login: 'two', password } }));
+  assert.ok((await client.answer(1)).result);
+  const { socket } = client.raw;
+  socket.pause();
+  const silent = await late_count(world.server, 'silent');
+  const batches = 10; // more than the kernel's buffers
+  for (let b = 0; b < batches; b++) client.write(text(Array.from({ length: 50 }, (_, i) => ({ jsonrpc: '2.0', id: `${b}.${i}`, method: 'rpc.discover', params: { institution: 'door' } }))));
+  for (const end = Date.now() + LIMIT * 9; Date.now() < end; await sleep(LIMIT / 10)) socket.read(65536);
+  socket.resume();
+  await client.raw.until('all answers', () => client.frames.filter((f) => f.opcode === 1).length > batches);
+  assert.equal(client.frames.filter((f) => f.opcode === 1).length, batches + 1);
+  assert.equal(await late_count(world.server, 'silent'), silent);
+  client.close();
+});
+
 world.test('a file that nobody takes is given up, and one that is taken slowly is not', () =>
   given_up('send', async () => {
     const get = 'GET /large.txt HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -173,6 +192,93 @@ world.test('a file that nobody takes is given up, and one that is taken slowly i
     assert.ok(slowly.bytes.length > LARGE, `${slowly.bytes.length} bytes came`);
     never.close();
   }));
+
+world.test('who has not signed in may send small messages only', async () => {
+  const text = JSON.stringify({ jsonrpc: '2.0', id: 'large', method: 'server.info', params: { pad: 'x'.repeat(65536) } });
+  const stranger = await RawSocket.open(world.server.http);
+  stranger.write(frame(text));
+  assert.equal(await stranger.close_code(), 1009);
+  const headers = { 'Content-Type': 'application/json' };
+  assert.equal((await fetch(`${world.server.http}/rpc`, { method: 'POST', headers, body: text })).status, 413);
+  const known = await world.place.client('two');
+  headers.Authorization = `Bearer ${known.token}`;
+  assert.equal((await fetch(`${world.server.http}/rpc`, { method: 'POST', headers, body: text })).status, 200);
+  known.socket.send(text);
+  await known.call('session.list'); // it is still there
+  known.close();
+});
+
+// Four hold 62 MB each of what never ends, two of them as bodies of a request; the fifth, with 63 MB, is too much.
+world.test('when unfinished messages are too many, who holds most goes and all others stay', async () => {
+  const server = await Server.start({ settings: 'return { message_bytes = 67108864, message_timeout_ms = 600000 }' });
+  try {
+    const place = await server.institution('hoard');
+    await place.account('one', ['student']);
+    const client = await place.client('one');
+    const MB = 1 << 20;
+    const mask_of_zeros = (length) => Buffer.from([0x81, 0xff, 0, 0, 0, 0, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255, 0, 0, 0, 0]);
+    const partial = async () => Number(/^hamroh_incomplete_messages_bytes (\d+)$/m.exec(await server.metrics())[1]);
+    const reach = async (bytes) => {
+      for (const end = Date.now() + 60000 * slow; (await partial()) < bytes; await sleep(50)) assert.ok(Date.now() < end, `${await partial()} of ${bytes} bytes have come`);
+    };
+    const by_frame = async (bytes) => {
+      const socket = await RawSocket.open(server.http);
+      socket.write(frame(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'session.login', params: { institution: 'hoard', login: 'one', password } })));
+      assert.ok((await socket.answer(1)).result);
+      socket.write(mask_of_zeros(bytes + 1), Buffer.alloc(bytes, 'x'));
+      return socket;
+    };
+    const by_body = async (bytes) => {
+      const it = await Raw.open(server.http);
+      it.write(`POST /rpc HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${client.token}\r\nContent-Length: ${bytes + 1}\r\n\r\n`);
+      it.write(Buffer.alloc(bytes, 'x'));
+      return it;
+    };
+    const frames = [await by_frame(62 * MB), await by_frame(62 * MB)];
+    const bodies = [await by_body(62 * MB), await by_body(62 * MB)];
+    await reach(248 * MB);
+    const small = await RawSocket.open(server.http);
+    small.write(frame('{"jsonrpc":"2.0","method":"server.info",', { fin: false }));
+    const next = await by_body(8 * MB); // over the limit, and yet not the one that goes
+    const first_gone = await Promise.race([...frames.map((it) => it.close_code()), ...bodies.map((it) => it.hung_up().then(() => it.status()))]);
+    assert.ok([1013, 503, 0].includes(first_gone), `ended with ${first_gone}`);
+    await reach(194 * MB);
+    assert.ok(!next.gone);
+    small.write(frame('"id":"small"}', { opcode: 0 }));
+    assert.ok((await small.answer('small')).result);
+    assert.ok(await client.call('session.list'));
+    assert.equal([...frames, ...bodies].filter((it) => it.gone || it.raw?.gone || it.frames?.some((f) => f.opcode === 8)).length, 1, 'more than one had to go');
+    const last = await by_frame(63 * MB);
+    await Promise.race([...frames, ...bodies].filter((it) => !(it.gone || it.raw?.gone)).map((it) => (it.raw ?? it).hung_up()).concat(last.close_code()));
+    for (const it of [...frames, ...bodies, small, next, last]) it.close();
+  } finally {
+    await server.stop();
+  }
+});
+
+world.test('as many sockets as the settings say after they were read again', async () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'hamroh-more-'));
+  const server = await Server.start({ dir, settings: 'return { connections_max = 16 }' });
+  try {
+    const held = [];
+    const more = async (count) => {
+      for (let i = 0; i < count; i++) held.push(await Raw.open(server.http));
+    };
+    await more(300); // 16 and 256 are let in
+    await held.at(-1).hung_up();
+    held.splice(0).forEach((one) => one.close());
+    writeFileSync(path.join(dir, 'settings.lua'), 'return { connections_max = 400 }');
+    process.kill(server.pid, 'SIGHUP');
+    for (const end = Date.now() + 10000 * slow; !server.log.includes('settings.reloaded'); await sleep(50)) assert.ok(Date.now() < end, 'not read again');
+    await more(300);
+    assert.equal(status_of(await exchange(server.http, 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n')), 200);
+    assert.ok(held.every((one) => !one.gone), 'some were hung up');
+    held.forEach((one) => one.close());
+  } finally {
+    await server.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
 
 // ---- how many. The test's own address is a trusted proxy, so X-Forwarded-For says who somebody is.
 
@@ -219,6 +325,8 @@ world.test('what stands to the left in X-Forwarded-For is anybody’s word and n
   const clients = [];
   for (let i = 0; i < 8; i++) clients.push(await from(`198.51.100.${i}, 192.0.2.10`));
   assert.equal((await from('203.0.113.9, 192.0.2.10').catch((error) => error)).status, 429);
+  const long = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`).join(', ');
+  assert.equal((await from(`${long}, 192.0.2.10`).catch((error) => error)).status, 429, 'a long list hid the address');
   clients.push(await from('192.0.2.11, 127.0.0.1')); // our own proxies on the way are looked through
   await all(clients, 0);
 });

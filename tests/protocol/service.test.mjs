@@ -156,7 +156,20 @@ test('what was handed over and is no listening socket is refused in words', { sk
   let err = '';
   child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
   assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 1);
-  assert.match(err, /descriptor 3 .* no listening stream socket/);
+  assert.match(err, /descriptor 3 .* no listening TCP socket/);
+});
+
+test('a listening socket of the file system that was handed over is refused, since nobody there has an address', { skip }, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'hamroh-unix-'));
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(path.join(folder, 'socket'), resolve));
+  const child = spawn('sh', ['-c', 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" serve --data "$1"', bin, folder], { stdio: ['ignore', 'ignore', 'pipe', server._handle.fd] });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
+  assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 1);
+  assert.match(err, /descriptor 3 .* no listening TCP socket/);
+  server.close();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 test('a server that is asked to end in the middle of writes answers every call, loses none it acknowledged, and says 1001', async () => {

@@ -18,7 +18,10 @@ test.after(() => rmSync(folder, { recursive: true, force: true }));
 const served = certificate(folder, 'served', { type: 'rsa2048' });
 const settings = (files, more = '') => `return { tls_certificate = "${files.certificate}", tls_key = "${files.key}", ${more} }`;
 
-const world = serve_for(test, { settings: settings(served, 'header_timeout_ms = 1500') });
+const world = serve_for(test, { settings: settings(served, 'header_timeout_ms = 1500') }, async (server) => {
+  const place = await server.institution('tls');
+  await place.account('one', ['student']);
+});
 const connect = () => world.server.connect({ rejectUnauthorized: false });
 const secure = (options = {}) => Raw.open(world.server.http, options);
 
@@ -117,6 +120,7 @@ world.test('a client that reads late gets every answer whole and in order', asyn
 
 world.test('messages of almost the largest size come in over TLS, in one frame and in many', async () => {
   const client = await connect();
+  await client.login('tls', 'one');
   const text = 'a'.repeat(900_000);
   const call = JSON.stringify({ jsonrpc: '2.0', method: 'server.info', params: { text }, id: 'x' });
   const answer = (id) => new Promise((resolve) => client.pending.set(id, { resolve }));

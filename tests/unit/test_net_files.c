@@ -100,6 +100,22 @@ static void nothing_else_is_given_out(void **state) {
         if (get(*state, paths[i], true, &file)) fail_msg("%s was given out", paths[i]);
 }
 
+static void a_file_that_is_held_stays_as_it_was_when_it_changes_and_when_all_are_forgotten(void **state) {
+    struct world *world = *state;
+    struct hm_file first, again, changed;
+    assert_true(get(world, "/icons/a.svg", false, &first));
+    hm_file_ref(first.entry);
+    assert_true(get(world, "/icons/a.svg", false, &again));
+    assert_ptr_equal(first.body.ptr, again.body.ptr); // one copy for all
+    put(world, "icons/a.svg", "<svg>larger</svg>");
+    assert_true(get(world, "/icons/a.svg", false, &changed));
+    assert_true(hm_str_eq(changed.body, HM_LIT("<svg>larger</svg>")));
+    hm_files_free(world->files);
+    world->files = NULL;
+    assert_true(hm_str_eq(first.body, HM_LIT("<svg/>")));
+    hm_file_unref(first.entry);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_file_is_given_with_its_type_and_pressed_when_that_is_accepted,
@@ -108,6 +124,9 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_changed_file_is_read_again_and_has_another_tag, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_else_is_given_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_file_that_is_held_stays_as_it_was_when_it_changes_and_when_all_are_forgotten, set_up,
+            tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

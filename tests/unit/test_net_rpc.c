@@ -20,6 +20,8 @@ struct world {
     size_t later_count;
     bool wait;             // methods are answered by release()
     char last_params[200]; // of the last call
+    const void *after;
+    unsigned replies_before;
 };
 
 static double number(struct hm_json list, size_t at) {
@@ -244,6 +246,29 @@ static void a_batch_is_answered_when_its_last_call_is(void **state) {
     assert_string_equal(world->out.data, "[" RESULT("1", "true") "," RESULT("3", "true") "]");
 }
 
+static void after(void *owner, const void *arg) {
+    struct world *world = owner;
+    world->after = arg;
+    world->replies_before = world->replies;
+}
+
+static void what_is_to_come_after_a_call_waits_for_the_reply_to_its_own_text(void **state) {
+    struct world *world = *state;
+    const struct hm_answer answer = {.result = HM_LIT("true")};
+    world->wait = true;
+    assert_true(hm_rpc_take(world->peer, HM_LIT("[{\"jsonrpc\":\"2.0\",\"method\":\"a\",\"id\":1},"
+                                                "{\"jsonrpc\":\"2.0\",\"method\":\"b\",\"id\":2}]")));
+    hm_rpc_after(world->later[0].arg, after);
+    world->later[0].answer(world->later[0].arg, &answer);
+    assert_true(hm_rpc_take(world->peer, HM_LIT("{\"jsonrpc\":\"2.0\",\"method\":\"c\",\"id\":3}")));
+    world->later[2].answer(world->later[2].arg, &answer);
+    assert_int_equal(world->replies, 1); // to another text
+    assert_null(world->after);
+    world->later[1].answer(world->later[1].arg, &answer);
+    assert_ptr_equal(world->after, world->later[0].arg);
+    assert_int_equal(world->replies_before, 2);
+}
+
 static void an_answer_after_the_peer_was_closed_is_swallowed(void **state) {
     struct world *world = *state;
     world->wait = true;
@@ -274,6 +299,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(fifty_calls_are_a_batch_and_fifty_one_are_too_many, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_answered_when_its_last_call_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_to_come_after_a_call_waits_for_the_reply_to_its_own_text,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_after_the_peer_was_closed_is_swallowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_that_are_not_utf8_are_left_to_the_transport, set_up, tear_down),
     };
