@@ -62,6 +62,10 @@ static const char hostile[] =
     "function H.result_mixed() return { 1, 2, x = 3 } end\n"
     "function H.writes() local s = ('x'):rep(500000) for i = 1, 1000 do store.put('note', { id = 'n' .. i, "
     "data = { s = s } }) end end\n"
+    "function H.refused_writes() local s = ('x'):rep(500000) local kept, refused = 0, 0 for i = 1, 2000 do "
+    "if pcall(store.put, 'note', { id = 'n' .. i, data = { s = s } }) then kept = kept + 1 else refused = "
+    "refused + 1 end end local n = 0 for r in store.each('note') do if r.id ~= 'a' then n = n + 1 end end "
+    "return { same = n == kept, refused = refused > 0 and kept > 0 } end\n"
     "function H.walk_of_another() local f, s, v, w = store.each('note') return getmetatable(w).__close end\n"
     "function H.good() return 'good' end\n"
     "function H.caught_limit() local ok, why = pcall(function() while true do end end) return { ok = ok } "
@@ -155,6 +159,19 @@ static void each_is_stopped_and_the_worker_serves_on(void **state) {
         has(w.data, rows[i].says);
         sw_gives(&w, "h.run", "{\"what\":\"good\"}", "\"good\"");
     }
+    sw_free(&w);
+}
+
+static void a_refused_write_is_not_kept(void **state) {
+    (void)state;
+    struct sw w;
+    sw_prepare(&w, "[{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[]}]");
+    sw_write_file(&w, "services/hostile.lua", hostile);
+    if (!sw_start(&w, "")) fail_msg("refused: %s", w.data);
+    sw_post(&w, "h.run", "{\"what\":\"refused_writes\"}", "{}", 6000, 0);
+    if (!sw_answer(&w) || !w.ok) fail_msg("%d %s", w.code, w.data);
+    has(w.result, "\"same\":true");
+    has(w.result, "\"refused\":true");
     sw_free(&w);
 }
 
@@ -277,6 +294,7 @@ static void tables_in_old_encodings_are_read_within_the_walls(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_is_stopped_and_the_worker_serves_on),
+    cmocka_unit_test(a_refused_write_is_not_kept),
     cmocka_unit_test(a_state_is_made_anew_after_many_calls),
     cmocka_unit_test(a_hang_in_c_is_ended_from_outside),
     cmocka_unit_test(what_is_outside_of_the_walls_ends_the_process),
