@@ -26,7 +26,7 @@ static const char hostile[] =
     "function H.memory() local t = {} for i = 1, 1e9 do t[i] = { i, i } end end\n"
     "function H.memory_in_pcall() while true do pcall(function() local t = {} for i = 1, 1e9 do t[i] = { i, "
     "i } end end) end end\n"
-    "function H.sizes() for size = 48, 432, 32 do local t = {} for i = 1, 40e6 // size do t[i] = ('x'):rep(size)"
+    "function H.sizes() for size = 48, 432, 32 do local t = {} for i = 1, 16e6 // size do t[i] = ('x'):rep(size)"
     " end end return 'all' end\n"
     "function H.doubling() local s = 'x' while true do s = s .. s end end\n"
     "function H.unpacked() return select('#', table.unpack({}, 1, 1e8)) end\n"
