@@ -136,6 +136,21 @@ void hm_call_fail(struct call *call, enum hm_code code, const char *message) {
     hm_call_done(call, code, HM_LIT(""), hm_str_of(message), HM_LIT(""));
 }
 
+// What the rooms below say of files and of the store names folders: that is for the log, and for who looks
+// after the server.
+static struct hm_str told_of(const struct call *call, const struct hm_error *err) {
+    bool below = err->file && (strstr(err->file, "core/store/") || strstr(err->file, "core/base/"));
+    bool closed = err->code == HM_UNAVAILABLE || err->cause == HM_CAUSE_MAP_FULL;
+    if (!below || !closed) return hm_str_of(err->message);
+    struct hm_buf members = {0};
+    hm_json_put_str(&members, hm_str_of(err->message));
+    hm_log(HM_ERROR, "call.unavailable", "\"file\":\"%s\",\"line\":%d,\"message\":%s", err->file, err->line,
+           members.data);
+    hm_buf_free(&members);
+    if (call->admin) return hm_str_of(err->message);
+    return HM_LIT("the data cannot be used at this moment; the server's log says why");
+}
+
 void hm_call_fail_error(struct call *call, const struct hm_error *err) {
     struct hm_buf data = {0};
     if (err->code == HM_INTERNAL) {
@@ -150,7 +165,7 @@ void hm_call_fail_error(struct call *call, const struct hm_error *err) {
     } else if (err->code == HM_TOO_MANY) {
         hm_call_wait(call, 1);
     } else {
-        hm_call_fail(call, err->code, err->message);
+        hm_call_done(call, err->code, HM_LIT(""), told_of(call, err), HM_LIT(""));
     }
     hm_buf_free(&data);
 }
@@ -194,7 +209,7 @@ void hm_call_not_written(struct call *call, const struct hm_error *err) {
         hm_json_member_str(&data, "reason", hm_str_of(reason));
         hm_buf_char(&data, '}');
     }
-    hm_call_done(call, HM_UNAVAILABLE, HM_LIT(""), hm_str_of(err->message), hm_buf_view(&data));
+    hm_call_done(call, HM_UNAVAILABLE, HM_LIT(""), told_of(call, err), hm_buf_view(&data));
     hm_buf_free(&data);
 }
 
