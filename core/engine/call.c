@@ -146,6 +146,40 @@ static void caller_json(struct call *call) {
     call->caller_json = b.data; // zero-terminated
 }
 
+// A session that must set up a second factor first sees to that, and to nothing else.
+static bool limited(const struct call *call) {
+    return call->session && call->session->limited &&
+           !(call->core &&
+             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
+}
+
+// Who asks may be somebody else than when the call came, waited, or ran for the last time: a member of less,
+// of other roles, or signed out.
+bool hm_call_still_permitted(struct call *call) {
+    struct institution *inst = call->institution;
+    struct hm_session *session = call->session;
+    if (!session || call->job) return true;
+    if (session->ended) {
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return false;
+    }
+    if (limited(call)) {
+        hm_call_reason(call, HM_FORBIDDEN, "need", "totp");
+        return false;
+    }
+    call->known = inst->told;
+    if (call->principals == session->principals) return true;
+    hm_principals_unref(call->principals);
+    call->principals = hm_principals_ref(session->principals);
+    call->admin = session->admin;
+    free(call->caller_json);
+    call->caller_json = NULL;
+    if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
+    caller_json(call);
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
+    return !method || permitted(call, method->access, method->roles);
+}
+
 // ---- routing ------------------------------------------------------------------------------------------
 
 void hm_call_enqueue(struct call *call, bool front) {
@@ -209,6 +243,7 @@ void hm_call_resolve_waiting(struct institution *inst) {
     while (inst->unresolved) {
         struct call *call = inst->unresolved;
         hm_call_list(call, NULL, false);
+        if (!hm_call_still_permitted(call)) continue;
         if (call->core)
             call->core->fn(call);
         else if (inst->catalogue)
@@ -216,13 +251,6 @@ void hm_call_resolve_waiting(struct institution *inst) {
         else
             hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
     }
-}
-
-// A session that must set up a second factor first sees to that, and to nothing else.
-static bool limited(const struct call *call) {
-    return call->session && call->session->limited &&
-           !(call->core &&
-             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
 }
 
 static void route(struct call *call) {
@@ -336,30 +364,8 @@ static struct proc *least_loaded(struct institution *inst) {
     return best;
 }
 
-// Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
-// roles, or signed out. False: the call has been answered.
-static bool still_permitted(struct call *call) {
-    struct institution *inst = call->institution;
-    struct hm_session *session = call->session;
-    if (!session || call->job) return true;
-    if (session->ended) {
-        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
-        return false;
-    }
-    call->known = inst->told;
-    if (call->principals == session->principals) return true;
-    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
-    hm_principals_unref(call->principals);
-    call->principals = hm_principals_ref(session->principals);
-    call->admin = session->admin;
-    free(call->caller_json);
-    call->caller_json = NULL;
-    caller_json(call);
-    return !method || permitted(call, method->access, method->roles);
-}
-
 static void send(struct proc *proc, struct call *call) {
-    if (still_permitted(call)) hm_proc_call(proc, call);
+    if (hm_call_still_permitted(call)) hm_proc_call(proc, call);
 }
 
 // The lane of calls that keep being overtaken: one at a time, so that they do not overtake each other. One

@@ -318,6 +318,8 @@ void hm_record_about(const struct hm_type *type, const struct hm_record *record,
 // The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
 void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
                     struct hm_str why, struct hm_buf *out);
+// Its rights are those of its session now, and enough. False: the call has been answered.
+bool hm_call_still_permitted(struct call *call);
 void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
