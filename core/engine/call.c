@@ -60,6 +60,7 @@ static bool waits_in(const struct institution *inst, struct call *const *list) {
 void hm_call_list(struct call *call, struct call **list, bool front) {
     struct institution *inst = call->institution;
     if (call->list) {
+        if (inst && call->list == &inst->delayed) ev_timer_stop(call->engine->loop, &call->delay);
         DL_DELETE(*call->list, call);
         if (inst && waits_in(inst, call->list)) inst->waiting--;
     }
