@@ -183,13 +183,18 @@ bool hm_call_still_permitted(struct call *call) {
 
 // ---- routing ------------------------------------------------------------------------------------------
 
+// True: too many wait already, and the call has been answered so.
+static bool full(struct call *call) {
+    struct institution *inst = call->institution;
+    if (inst->waiting < inst->engine->settings.queue_max) return false;
+    inst->engine->counters.refused_queue++;
+    hm_call_wait(call, 1);
+    return true;
+}
+
 void hm_call_enqueue(struct call *call, bool front) {
     struct institution *inst = call->institution;
-    if (!front && !call->system && !call->job && inst->waiting >= inst->engine->settings.queue_max) {
-        inst->engine->counters.refused_queue++;
-        hm_call_wait(call, 1);
-        return;
-    }
+    if (!front && !call->system && !call->job && full(call)) return;
     if (!front && hm_inst_broken(inst)) {
         hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
         return;
@@ -202,7 +207,7 @@ bool hm_call_needs_catalogue(struct call *call) {
     struct institution *inst = call->institution;
     if (!inst || inst->catalogue || !inst->wanted || call->waited || hm_inst_broken(inst)) return false;
     call->waited = true;
-    hm_call_list(call, &inst->unresolved, false);
+    if (!full(call)) hm_call_list(call, &inst->unresolved, false);
     return true;
 }
 
@@ -268,13 +273,12 @@ static void route(struct call *call) {
         resolve(call);
     } else if (!call->core) {
         inst->wanted = true;
-        if (inst->waiting >= call->engine->settings.queue_max) {
-            call->engine->counters.refused_queue++;
-            hm_call_wait(call, 1);
-        } else if (hm_inst_broken(inst))
-            hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
-        else
-            hm_call_list(call, &inst->unresolved, false);
+        if (!full(call)) {
+            if (hm_inst_broken(inst))
+                hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
+            else
+                hm_call_list(call, &inst->unresolved, false);
+        }
         hm_inst_touch(inst);
     } else if (!call->core->fn) {
         hm_call_fail(call, HM_METHOD, "");

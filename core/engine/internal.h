@@ -98,6 +98,7 @@ struct hm_engine {
     struct hm_listener listener;
     const struct core_method **methods; // sorted by name
     size_t method_count;
+    struct hm_buf openrpc; // the document of the core's methods alone, once somebody has asked for it
     uint32_t last_call;
     size_t open_calls;
     bool draining, closing;
@@ -243,6 +244,7 @@ struct catalogue {
     struct cat_method *methods;
     struct cat_event *events;
     struct hm_types *types;
+    struct hm_buf openrpc; // the document of it, once somebody has asked for it
 };
 
 bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err);
