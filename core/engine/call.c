@@ -474,12 +474,14 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
 }
 
 void hm_call_close(struct institution *inst, const char *why) {
-    // The last gets what waited for the end of another with the same idem key.
-    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed,
-                                   &inst->resumed};
+    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (*lists[i])
             hm_call_fail(*lists[i], HM_UNAVAILABLE, why);
+    // What waited for the end of another with the same idem key needs no worker, if it is the core's. It may
+    // have been put there by an end above.
+    while (inst->engine->closing && inst->resumed)
+        hm_call_fail(inst->resumed, HM_UNAVAILABLE, why);
 }
 
 // ---- callers ------------------------------------------------------------------------------------------
