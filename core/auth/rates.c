@@ -112,8 +112,7 @@ static void origin_of(const char *address, char out[INET6_ADDRSTRLEN + 4]) {
     snprintf(out, INET6_ADDRSTRLEN + 4, "%s", address);
     if (inet_pton(AF_INET6, address, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6)) return;
     memset(v6.s6_addr + 8, 0, 8);
-    if (inet_ntop(AF_INET6, &v6, text, sizeof text))
-        snprintf(out, INET6_ADDRSTRLEN + 4, "%s/64", text);
+    if (inet_ntop(AF_INET6, &v6, text, sizeof text)) snprintf(out, INET6_ADDRSTRLEN + 4, "%s/64", text);
 }
 
 static void keys_make(struct keys *k, const char *institution, const char *login, const char *from) {

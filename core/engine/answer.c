@@ -316,15 +316,9 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
 static void see_caller(struct commit_item *item, const struct call *call) {
     struct hm_buf low = {0}, high = {0};
     if (!call->known) return;
-    hm_buf_add(&low, "account", sizeof "account"); // with its zero byte
-    hm_buf_text(&low, call->session->account);
-    hm_buf_str(&high, hm_buf_view(&low));
-    hm_buf_char(&high, '\0'); // the smallest key behind it
-    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), call->known);
+    hm_item_saw_account(item, call->session->account, call->known);
     if (call->session->person[0]) {
-        hm_buf_clear(&low);
         hm_buf_printf(&low, "person:%s", call->session->person);
-        hm_buf_clear(&high);
         hm_buf_str(&high, hm_buf_view(&low));
         hm_buf_char(&low, '\0');
         hm_buf_char(&high, '\1'); // behind every record they are a member of

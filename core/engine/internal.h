@@ -422,6 +422,7 @@ void hm_item_audits(struct commit_item *item, struct call *call);
 // The item holds only if nothing in [low, high) has changed since the snapshot of that seq.
 void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str low, struct hm_str high,
                  uint64_t seq);
+void hm_item_saw_account(struct commit_item *item, const char *account, uint64_t seq); // its record
 // Whether no record has this value of the index; if so, the item holds only as long as that is true.
 bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));

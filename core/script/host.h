@@ -115,7 +115,7 @@ struct hm_known {
 struct hm_channel;
 struct hm_host {
     struct hm_sandbox box;
-    size_t loaded_bytes; // of its pool, once everything was loaded
+    size_t loaded_bytes;        // of its pool, once everything was loaded
     bool open;                  // the state is made
     struct hm_store *store;     // NULL: offline
     struct hm_channel *channel; // NULL: offline

@@ -62,7 +62,7 @@ void *hm_sandbox_owner(lua_State *L);
 void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_bytes);
 void hm_sandbox_disarm(struct hm_sandbox *box);
 size_t hm_sandbox_held(const struct hm_sandbox *box); // bytes, with what the pool keeps for later
-bool hm_sandbox_spent(const struct hm_sandbox *box); // met a limit: close it
+bool hm_sandbox_spent(const struct hm_sandbox *box);  // met a limit: close it
 // For long loops in C functions: raises when the time is up.
 void hm_sandbox_check(lua_State *L);
 // As lua_pcall without a handler; but raises again when a limit was met.
