@@ -46,7 +46,7 @@ void hm_call_free_audits(struct call *call) {
         free(a->whose);
         free(a);
     }
-    call->audit_count = 0;
+    call->audit_count = call->audits_kept = 0;
 }
 
 static void call_free(struct call *call) {
@@ -487,7 +487,7 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
 static bool noted(const struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                   struct hm_str why) {
     if (!(call->conflicts || call->duplicates || call->deaths || call->moved)) return false;
-    if (call->audit_count > NOTED_MAX) return false;
+    if (call->audits_kept > NOTED_MAX) return false;
     for (const struct audit *a = call->audits; a; a = a->next)
         if (hm_str_eq(id, hm_str_of(a->id)) && hm_str_eq(field, hm_str_of(a->field)) &&
             hm_str_eq(type, hm_str_of(a->type)) && hm_str_eq(why, hm_str_of(a->why)))
@@ -497,12 +497,13 @@ static bool noted(const struct call *call, struct hm_str type, struct hm_str id,
 
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose) {
+    call->audit_count++;
     if (noted(call, type, id, field, why)) return;
     struct audit *a = hm_alloc(sizeof *a);
     *a = (struct audit){call->audits,      hm_str_dup(type), hm_str_dup(id),
                         hm_str_dup(field), hm_str_dup(why),  hm_str_dup(whose)};
     call->audits = a;
-    call->audit_count++;
+    call->audits_kept++;
 }
 
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out) {

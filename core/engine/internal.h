@@ -290,7 +290,8 @@ struct call {
     ev_timer delay;
     struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
-    unsigned audit_count;
+    unsigned audits_kept;
+    unsigned audit_count; // fields opened in this run
     unsigned depth;    // how many reactions led to it
     struct proc *proc; // that has it in its flight
     struct job *job;   // part of this job
