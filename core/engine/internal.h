@@ -292,9 +292,9 @@ struct call {
     struct audit *audits;
     unsigned audits_kept;
     unsigned audit_count; // fields opened in this run
-    unsigned depth;    // how many reactions led to it
-    struct proc *proc; // that has it in its flight
-    struct job *job;   // part of this job
+    unsigned depth;       // how many reactions led to it
+    struct proc *proc;    // that has it in its flight
+    struct job *job;      // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
