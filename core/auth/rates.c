@@ -5,6 +5,7 @@
 #include "auth/auth.h"
 #include "base/clock.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -12,12 +13,15 @@
 struct limit {
     double burst, per_second;
     unsigned longest_wait; // seconds told to the caller at most
+    // Attempts are let in before it is known how those before them end: many at once may fail for one token.
+    // They are owed, so that guessing is no faster in the long run however it is timed.
+    bool owes;
 };
-static const struct limit by_address = {60, 0.5, 120}; // a school behind one address shares it
-static const struct limit by_both = {6, 1.0 / 30, 300};
-static const struct limit by_account = {20, 1.0, 2};
+static const struct limit by_address = {60, 0.5, 120, true}; // a school behind one address shares it
+static const struct limit by_both = {6, 1.0 / 30, 300, true};
+static const struct limit by_account = {20, 1.0, 2, false};
 // Three of a million codes are right at a time: 10 and 12 an hour find one with a chance of 1 in 1,000 a day.
-static const struct limit by_code = {10, 1.0 / 300, 300};
+static const struct limit by_code = {10, 1.0 / 300, 300, false};
 
 #define KEY_MAX 400
 struct bucket {
@@ -85,6 +89,7 @@ static unsigned wait_for(struct hm_rates *rates, const char *key, const struct l
     double left = refilled(b, limit);
     if (left >= 1) return 0;
     double seconds = (1 - left) / limit->per_second;
+    if (seconds >= limit->longest_wait) return limit->longest_wait;
     unsigned whole = (unsigned)seconds + 1;
     return whole > limit->longest_wait ? limit->longest_wait : whole;
 }
@@ -92,7 +97,7 @@ static unsigned wait_for(struct hm_rates *rates, const char *key, const struct l
 static void spend(struct hm_rates *rates, const char *key, const struct limit *limit) {
     struct bucket *b = touch(rates, key, limit->burst);
     b->left = refilled(b, limit) - 1;
-    if (b->left < 0) b->left = 0;
+    if (b->left < 0 && !limit->owes) b->left = 0;
     b->at_us = hm_mono_us();
 }
 
@@ -100,7 +105,19 @@ struct keys {
     char address[KEY_MAX], both[KEY_MAX], account[KEY_MAX], known[KEY_MAX];
 };
 
-static void keys_make(struct keys *k, const char *institution, const char *login, const char *address) {
+// A host of IPv6 has a whole /64 to choose from.
+static void origin_of(const char *address, char out[INET6_ADDRSTRLEN + 4]) {
+    struct in6_addr v6;
+    char text[INET6_ADDRSTRLEN];
+    snprintf(out, INET6_ADDRSTRLEN + 4, "%s", address);
+    if (inet_pton(AF_INET6, address, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6)) return;
+    memset(v6.s6_addr + 8, 0, 8);
+    if (inet_ntop(AF_INET6, &v6, text, sizeof text)) snprintf(out, INET6_ADDRSTRLEN + 4, "%s/64", text);
+}
+
+static void keys_make(struct keys *k, const char *institution, const char *login, const char *from) {
+    char address[INET6_ADDRSTRLEN + 4];
+    origin_of(from, address);
     snprintf(k->address, KEY_MAX, "a\n%.64s", address);
     snprintf(k->both, KEY_MAX, "b\n%.64s\n%.64s\n%.200s", address, institution, login);
     snprintf(k->account, KEY_MAX, "c\n%.64s\n%.200s", institution, login);

@@ -46,7 +46,7 @@ void hm_call_free_audits(struct call *call) {
         free(a->whose);
         free(a);
     }
-    call->audit_count = 0;
+    call->audit_count = call->audits_kept = 0;
 }
 
 static void call_free(struct call *call) {
@@ -136,6 +136,21 @@ void hm_call_fail(struct call *call, enum hm_code code, const char *message) {
     hm_call_done(call, code, HM_LIT(""), hm_str_of(message), HM_LIT(""));
 }
 
+// What the rooms below say of files and of the store names folders: that is for the log, and for who looks
+// after the server.
+static struct hm_str told_of(const struct call *call, const struct hm_error *err) {
+    bool below = err->file && (strstr(err->file, "core/store/") || strstr(err->file, "core/base/"));
+    bool closed = err->code == HM_UNAVAILABLE || err->cause == HM_CAUSE_MAP_FULL;
+    if (!below || !closed) return hm_str_of(err->message);
+    struct hm_buf members = {0};
+    hm_json_put_str(&members, hm_str_of(err->message));
+    hm_log(HM_ERROR, "call.unavailable", "\"file\":\"%s\",\"line\":%d,\"message\":%s", err->file, err->line,
+           members.data);
+    hm_buf_free(&members);
+    if (call->admin) return hm_str_of(err->message);
+    return HM_LIT("the data cannot be used at this moment; the server's log says why");
+}
+
 void hm_call_fail_error(struct call *call, const struct hm_error *err) {
     struct hm_buf data = {0};
     if (err->code == HM_INTERNAL) {
@@ -150,7 +165,7 @@ void hm_call_fail_error(struct call *call, const struct hm_error *err) {
     } else if (err->code == HM_TOO_MANY) {
         hm_call_wait(call, 1);
     } else {
-        hm_call_fail(call, err->code, err->message);
+        hm_call_done(call, err->code, HM_LIT(""), told_of(call, err), HM_LIT(""));
     }
     hm_buf_free(&data);
 }
@@ -194,7 +209,7 @@ void hm_call_not_written(struct call *call, const struct hm_error *err) {
         hm_json_member_str(&data, "reason", hm_str_of(reason));
         hm_buf_char(&data, '}');
     }
-    hm_call_done(call, HM_UNAVAILABLE, HM_LIT(""), hm_str_of(err->message), hm_buf_view(&data));
+    hm_call_done(call, HM_UNAVAILABLE, HM_LIT(""), told_of(call, err), hm_buf_view(&data));
     hm_buf_free(&data);
 }
 
@@ -229,24 +244,14 @@ void hm_call_committed(struct commit_item *item) {
     }
 }
 
-static void saw_record(struct commit_item *item, const char *type, const char *id, uint64_t seq) {
-    struct hm_buf low = {0}, high = {0};
-    hm_record_key(hm_str_of(type), hm_str_of(id), &low);
-    hm_buf_str(&high, hm_buf_view(&low));
-    hm_buf_char(&high, '\0'); // the smallest key behind it
-    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), seq);
-    hm_buf_free(&low);
-    hm_buf_free(&high);
-}
-
 // Rights are read by the server, when a call is sent to its worker, or by hm_call_still: they are part of
 // what the call read.
 void hm_item_saw_caller(struct commit_item *item, const struct call *call) {
     struct hm_buf low = {0}, high = {0};
     if (!call->known) return;
-    saw_record(item, "account", call->session->account, call->known);
-    saw_record(item, "session", call->session->token_hash, call->known); // revoked, it is gone
-    if (call->session->person[0] && !call->core) {                       // core methods go by roles
+    hm_item_saw_record(item, "account", call->session->account, call->known);
+    hm_item_saw_record(item, "session", call->session->token_hash, call->known); // revoked, it is gone
+    if (call->session->person[0] && !call->core) {                               // core methods go by roles
         hm_buf_printf(&low, "person:%s", call->session->person);
         hm_buf_str(&high, hm_buf_view(&low));
         hm_buf_char(&low, '\0');
@@ -485,7 +490,7 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
 static bool noted(const struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                   struct hm_str why) {
     if (!(call->conflicts || call->duplicates || call->deaths || call->moved)) return false;
-    if (call->audit_count > NOTED_MAX) return false;
+    if (call->audits_kept > NOTED_MAX) return false;
     for (const struct audit *a = call->audits; a; a = a->next)
         if (hm_str_eq(id, hm_str_of(a->id)) && hm_str_eq(field, hm_str_of(a->field)) &&
             hm_str_eq(type, hm_str_of(a->type)) && hm_str_eq(why, hm_str_of(a->why)))
@@ -495,12 +500,13 @@ static bool noted(const struct call *call, struct hm_str type, struct hm_str id,
 
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose) {
+    call->audit_count++;
     if (noted(call, type, id, field, why)) return;
     struct audit *a = hm_alloc(sizeof *a);
     *a = (struct audit){call->audits,      hm_str_dup(type), hm_str_dup(id),
                         hm_str_dup(field), hm_str_dup(why),  hm_str_dup(whose)};
     call->audits = a;
-    call->audit_count++;
+    call->audits_kept++;
 }
 
 void hm_record_about(const struct hm_type *type, const struct hm_record *record, struct hm_buf *out) {

@@ -60,6 +60,7 @@ static bool waits_in(const struct institution *inst, struct call *const *list) {
 void hm_call_list(struct call *call, struct call **list, bool front) {
     struct institution *inst = call->institution;
     if (call->list) {
+        if (inst && call->list == &inst->delayed) ev_timer_stop(call->engine->loop, &call->delay);
         DL_DELETE(*call->list, call);
         if (inst && waits_in(inst, call->list)) inst->waiting--;
     }
@@ -146,6 +147,40 @@ static void caller_json(struct call *call) {
     call->caller_json = b.data; // zero-terminated
 }
 
+// A session that must set up a second factor first sees to that, and to nothing else.
+static bool limited(const struct call *call) {
+    return call->session && call->session->limited &&
+           !(call->core &&
+             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
+}
+
+// Who asks may be somebody else than when the call came, waited, or ran for the last time: a member of less,
+// of other roles, or signed out. False: the call has been answered.
+bool hm_call_still(struct call *call) {
+    struct institution *inst = call->institution;
+    struct hm_session *session = call->session;
+    if (!session || call->job) return true;
+    if (session->ended) {
+        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
+        return false;
+    }
+    if (limited(call)) {
+        hm_call_reason(call, HM_FORBIDDEN, "need", "totp");
+        return false;
+    }
+    call->known = inst->told;
+    if (call->principals == session->principals) return true;
+    hm_principals_unref(call->principals);
+    call->principals = hm_principals_ref(session->principals);
+    call->admin = session->admin;
+    free(call->caller_json);
+    call->caller_json = NULL;
+    if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
+    caller_json(call);
+    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
+    return !method || permitted(call, method->access, method->roles);
+}
+
 // What a worker is sent is one frame. A call that goes by a queue is looked at again when it is sent: what is
 // said of its caller may have grown.
 static bool fits(struct call *call) {
@@ -156,13 +191,18 @@ static bool fits(struct call *call) {
 
 // ---- routing ------------------------------------------------------------------------------------------
 
+// True: too many wait already, and the call has been answered so.
+static bool full(struct call *call) {
+    struct institution *inst = call->institution;
+    if (inst->waiting < inst->engine->settings.queue_max) return false;
+    inst->engine->counters.refused_queue++;
+    hm_call_wait(call, 1);
+    return true;
+}
+
 void hm_call_enqueue(struct call *call, bool front) {
     struct institution *inst = call->institution;
-    if (!front && !call->system && !call->job && inst->waiting >= inst->engine->settings.queue_max) {
-        inst->engine->counters.refused_queue++;
-        hm_call_wait(call, 1);
-        return;
-    }
+    if (!front && !call->system && !call->job && full(call)) return;
     if (!front && hm_inst_broken(inst)) {
         hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
         return;
@@ -175,7 +215,7 @@ bool hm_call_needs_catalogue(struct call *call) {
     struct institution *inst = call->institution;
     if (!inst || inst->catalogue || !inst->wanted || call->waited || hm_inst_broken(inst)) return false;
     call->waited = true;
-    hm_call_list(call, &inst->unresolved, false);
+    if (!full(call)) hm_call_list(call, &inst->unresolved, false);
     return true;
 }
 
@@ -218,6 +258,7 @@ void hm_call_resolve_waiting(struct institution *inst) {
     while (inst->unresolved) {
         struct call *call = inst->unresolved;
         hm_call_list(call, NULL, false);
+        if (!hm_call_still(call)) continue;
         if (call->core)
             call->core->fn(call);
         else if (inst->catalogue)
@@ -225,13 +266,6 @@ void hm_call_resolve_waiting(struct institution *inst) {
         else
             hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
     }
-}
-
-// A session that must set up a second factor first sees to that, and to nothing else.
-static bool limited(const struct call *call) {
-    return call->session && call->session->limited &&
-           !(call->core &&
-             (call->core->access == ACCESS_PUBLIC || strncmp(call->method, "session.", 8) == 0));
 }
 
 static void route(struct call *call) {
@@ -248,13 +282,12 @@ static void route(struct call *call) {
         resolve(call);
     } else if (!call->core) {
         inst->wanted = true;
-        if (inst->waiting >= call->engine->settings.queue_max) {
-            call->engine->counters.refused_queue++;
-            hm_call_wait(call, 1);
-        } else if (hm_inst_broken(inst))
-            hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
-        else
-            hm_call_list(call, &inst->unresolved, false);
+        if (!full(call)) {
+            if (hm_inst_broken(inst))
+                hm_call_fail(call, HM_UNAVAILABLE, HM_NO_PLUGINS);
+            else
+                hm_call_list(call, &inst->unresolved, false);
+        }
         hm_inst_touch(inst);
     } else if (!call->core->fn) {
         hm_call_fail(call, HM_METHOD, "");
@@ -343,29 +376,6 @@ static struct proc *least_loaded(struct institution *inst) {
         if (!best || proc->flight_count < best->flight_count) best = proc;
     }
     return best;
-}
-
-// Who asks may be somebody else than when the call came, or ran for the last time: a member of less, of other
-// roles, or signed out. False: the call has been answered.
-bool hm_call_still(struct call *call) {
-    struct institution *inst = call->institution;
-    struct hm_session *session = call->session;
-    if (!session || call->job) return true;
-    if (session->ended) {
-        hm_call_fail(call, HM_UNAUTHENTICATED, "the session has ended");
-        return false;
-    }
-    call->known = inst->told;
-    if (call->principals == session->principals) return true;
-    hm_principals_unref(call->principals);
-    call->principals = hm_principals_ref(session->principals);
-    call->admin = session->admin;
-    if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
-    const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
-    free(call->caller_json);
-    call->caller_json = NULL;
-    caller_json(call);
-    return !method || permitted(call, method->access, method->roles);
 }
 
 static void send(struct proc *proc, struct call *call) {
@@ -470,12 +480,14 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
 }
 
 void hm_call_close(struct institution *inst, const char *why) {
-    // The last gets what waited for the end of another with the same idem key.
-    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed,
-                                   &inst->resumed};
+    struct call **const lists[] = {&inst->queue, &inst->unresolved, &inst->contended, &inst->delayed};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (*lists[i])
             hm_call_fail(*lists[i], HM_UNAVAILABLE, why);
+    // What waited for the end of another with the same idem key needs no worker, if it is the core's. It may
+    // have been put there by an end above.
+    while (inst->engine->closing && inst->resumed)
+        hm_call_fail(inst->resumed, HM_UNAVAILABLE, why);
 }
 
 // ---- callers ------------------------------------------------------------------------------------------

@@ -146,6 +146,7 @@ void hm_cat_unref(struct catalogue *cat) {
         free(e);
     }
     hm_types_unref(cat->types);
+    hm_buf_free(&cat->openrpc);
     free(cat->json);
     free(cat);
 }

@@ -369,6 +369,7 @@ void hm_engine_close(struct hm_engine *engine) {
         free(u);
     }
     hm_rates_free(engine->rates);
+    hm_buf_free(&engine->openrpc);
     sodium_memzero(engine->master_key, sizeof engine->master_key);
     sodium_memzero(engine->seeds, sizeof engine->seeds);
     if (engine->lock_fd >= 0) close(engine->lock_fd);

@@ -466,7 +466,8 @@ static void round_committed(struct commit_item *item) {
 
 static void erasing_done(struct errand *errand) {
     struct erasing *e = (struct erasing *)errand;
-    if (!e->ok || !e->change_count) {
+    // Somebody with nothing left is erased once more: that is written down, too, and ends what was kept.
+    if (!e->ok || (!e->change_count && e->audited)) {
         finish(e);
         return;
     }

@@ -164,15 +164,20 @@ static bool count_recent(void *arg, const struct hm_record *record, struct hm_js
     return true;
 }
 
-static bool enough(const struct past *p) {
+// True: nothing is to be written. seen: the change as of which there is the account.
+static bool enough(const struct past *p, uint64_t *seen) {
+    struct hm_record record;
+    struct hm_json data;
     struct recent r = {p->outcome, hm_now_ms() - HOUR_MS, 0};
     struct hm_read *read = NULL;
     if (!hm_read_begin(p->institution->store, &read, NULL)) return true;
     struct hm_types *types = hm_store_types(p->institution->store);
     hm_read_each(read, types, "sign_in", "account", hm_str_of(p->account), true, count_recent, &r);
+    bool gone = !hm_read_data(read, "account", hm_str_of(p->account), &record, &data); // erased meanwhile
+    *seen = hm_read_seq(read);
     hm_types_unref(types);
     hm_read_end(read);
-    return r.count >= ATTEMPTS_AN_HOUR;
+    return gone || r.count >= ATTEMPTS_AN_HOUR;
 }
 
 void hm_history_flush(struct hm_engine *engine) {
@@ -180,8 +185,10 @@ void hm_history_flush(struct hm_engine *engine) {
         struct past *p = engine->past;
         engine->past = p->next;
         engine->past_count--;
-        if (!enough(p)) {
+        uint64_t seen = 0;
+        if (!enough(p, &seen)) {
             struct commit_item *item = hm_item_new(p->institution, "", "session.history");
+            hm_item_saw_record(item, "account", p->account, seen);
             put(item, p->account, p->person, p->outcome, NULL, p->network);
             hm_item_submit(item, hm_item_ignored);
         }

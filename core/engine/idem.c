@@ -282,7 +282,7 @@ void hm_idem_resume(struct institution *inst) {
     while (inst->resumed) {
         struct call *call = inst->resumed;
         hm_call_list(call, NULL, false);
-        if (enter(call)) hm_call_begin(call);
+        if (hm_call_still(call) && enter(call)) hm_call_begin(call);
     }
 }
 

@@ -102,6 +102,7 @@ struct hm_engine {
     struct hm_listener listener;
     const struct core_method **methods; // sorted by name
     size_t method_count;
+    struct hm_buf openrpc; // the document of the core's methods alone, once somebody has asked for it
     uint32_t last_call;
     size_t open_calls;
     bool draining, closing;
@@ -247,6 +248,7 @@ struct catalogue {
     struct cat_method *methods;
     struct cat_event *events;
     struct hm_types *types;
+    struct hm_buf openrpc; // the document of it, once somebody has asked for it
 };
 
 bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err);
@@ -292,10 +294,11 @@ struct call {
     ev_timer delay;
     struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
-    unsigned audit_count;
-    unsigned depth;    // how many reactions led to it
-    struct proc *proc; // that has it in its flight
-    struct job *job;   // part of this job
+    unsigned audits_kept;
+    unsigned audit_count; // fields opened in this run
+    unsigned depth;       // how many reactions led to it
+    struct proc *proc;    // that has it in its flight
+    struct job *job;      // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
@@ -322,8 +325,8 @@ void hm_record_about(const struct hm_type *type, const struct hm_record *record,
 // The envelope with its sealed fields opened, appended; each one opened is noted as an audit of the call.
 void hm_record_open(struct call *call, const struct hm_type *type, const struct hm_record *record,
                     struct hm_str why, struct hm_buf *out);
-// For a core method that has waited (for a password, an errand, a trial, a commit), before it commits
-// anything: may who asked still do so? False: the call has been answered.
+// For a core method that has waited (for a password, an errand, a trial, a commit, another call of its key),
+// before it commits anything: may who asked still do so? False: the call has been answered.
 bool hm_call_still(struct call *call);
 void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
@@ -427,6 +430,8 @@ void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str lo
                  uint64_t seq);
 // The item holds only if who asked is still who they were when the call was last looked at (call->known).
 void hm_item_saw_caller(struct commit_item *item, const struct call *call);
+// The same of one record.
+void hm_item_saw_record(struct commit_item *item, const char *type, const char *id, uint64_t seq);
 // Whether no record has this value of the index; if so, the item holds only as long as that is true.
 bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value);
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item));

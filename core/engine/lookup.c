@@ -72,6 +72,16 @@ void hm_item_saw(struct commit_item *item, enum hm_space space, struct hm_str lo
     item->commit.seen_count = count + 1;
 }
 
+void hm_item_saw_record(struct commit_item *item, const char *type, const char *id, uint64_t seq) {
+    struct hm_buf low = {0}, high = {0};
+    hm_record_key(hm_str_of(type), hm_str_of(id), &low);
+    hm_buf_str(&high, hm_buf_view(&low));
+    hm_buf_char(&high, '\0'); // the smallest key behind it
+    hm_item_saw(item, HM_SPACE_REC, hm_buf_view(&low), hm_buf_view(&high), seq);
+    hm_buf_free(&low);
+    hm_buf_free(&high);
+}
+
 bool hm_item_none(struct commit_item *item, const char *type, const char *index, struct hm_str value) {
     struct institution *inst = item->institution;
     struct hm_types *types = hm_store_types(inst->store);

@@ -193,6 +193,7 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     struct hm_buf text = {0};
     if (!ok && err && err->cause != HM_CAUSE_OTHER) { // no fault of the plugin
         struct hm_error why = *err;
+        put_back(d);
         hm_trial_end(trial);
         deploy_free(d);
         hm_call_not_written(call, &why);

@@ -125,6 +125,7 @@ struct login {
     char code[LOGIN_MAX]; // of the second factor, as typed
     bool found, active, demo;
     unsigned tries;
+    uint64_t seen; // the account is as of this change
     struct factor factor;
     struct newcomer who;
 };
@@ -174,6 +175,7 @@ static bool find_account(struct login *l, struct hm_error *err) {
     struct hm_types *types = hm_store_types(l->institution->store);
     if (hm_read_unique(read, types, "account", "login", hm_str_of(l->login), &record, &data))
         take_account(l, &record, data);
+    l->seen = hm_read_seq(read);
     hm_types_unref(types);
     hm_read_end(read);
     return true;
@@ -185,6 +187,8 @@ static void login_accepted(struct login *l) {
     struct commit_item *item = hm_item_new(l->institution, by, call->method);
     hm_rates_succeeded(call->engine->rates, l->institution->id, l->login, call->caller->address);
     if (l->factor.on) hm_factor_put(item, &l->factor);
+    // Somebody who is being erased leaves neither session nor entry behind.
+    hm_item_saw_record(item, "account", l->who.account, l->seen);
     commit_session(item, call, &l->who, l);
 }
 
@@ -232,10 +236,28 @@ static void login_second(struct login *l) {
     login_free(l);
 }
 
-// Somebody was faster with the same second factor: is the code still good? False: it is tried no more.
+// Somebody was faster with the same second factor: is the code still good? Or the account has changed: is it
+// still what the password was right for? False: it is tried no more.
 static bool login_again(struct login *l) {
-    if (!l->factor.on || ++l->tries > 3) return false;
-    login_second(l);
+    char hash[HM_HASH_MAX];
+    int64_t epoch = l->who.epoch;
+    struct hm_error err = {0};
+    if (++l->tries > 3) return false;
+    memcpy(hash, l->hash, sizeof hash);
+    hm_buf_clear(&l->who.roles);
+    l->found = false;
+    bool read = find_account(l, &err);
+    bool same = l->found && l->active && l->who.epoch == epoch && strcmp(hash, l->hash) == 0;
+    sodium_memzero(hash, sizeof hash);
+    if (read && same) {
+        login_second(l);
+        return true;
+    }
+    if (read)
+        hm_call_fail(l->call, HM_UNAUTHENTICATED, "the account has changed meanwhile");
+    else
+        hm_call_fail_error(l->call, &err);
+    login_free(l);
     return true;
 }
 

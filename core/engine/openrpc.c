@@ -107,8 +107,7 @@ static void put_types(struct hm_buf *b, struct hm_json types) {
     "data.reason: busy (what was read kept changing), exists, idem_reused (the key was used for another "    \
     "call), idem_done (it was done; its answer is not kept), or a reason of the method."
 
-void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct hm_buf *out) {
-    struct institution *inst = institution ? hm_inst_find(engine, institution) : NULL;
+static void build(const struct hm_engine *engine, const struct catalogue *cat, struct hm_buf *out) {
     struct hm_json list, item;
     hm_buf_text(out, "{\"openrpc\":\"1.2.6\",\"info\":{\"title\":\"Hamroh\"");
     hm_json_member_str(out, "version", hm_str_of(HAMROH_VERSION));
@@ -118,7 +117,7 @@ void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct
         if (i) hm_buf_char(out, ',');
         put_core(out, engine->methods[i]);
     }
-    if (inst && inst->catalogue && hm_json_get(inst->catalogue->root, "methods", &list)) {
+    if (cat && hm_json_get(cat->root, "methods", &list)) {
         struct hm_json_iter it = hm_json_iter(list);
         while (hm_json_next(&it, NULL, &item)) {
             hm_buf_char(out, ',');
@@ -126,6 +125,15 @@ void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct
         }
     }
     hm_buf_char(out, ']');
-    if (inst && inst->catalogue && hm_json_get(inst->catalogue->root, "types", &list)) put_types(out, list);
+    if (cat && hm_json_get(cat->root, "types", &list)) put_types(out, list);
     hm_buf_char(out, '}');
+}
+
+// Strangers may ask for it as often as they like, so it is made once for each catalogue.
+void hm_engine_openrpc(struct hm_engine *engine, const char *institution, struct hm_buf *out) {
+    struct institution *inst = institution ? hm_inst_find(engine, institution) : NULL;
+    struct catalogue *cat = inst ? inst->catalogue : NULL;
+    struct hm_buf *kept = cat ? &cat->openrpc : &engine->openrpc;
+    if (!kept->len) build(engine, cat, kept);
+    hm_buf_str(out, hm_buf_view(kept));
 }

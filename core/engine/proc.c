@@ -67,6 +67,7 @@ void hm_proc_call(struct proc *proc, struct call *call) {
     struct hm_buf *b = &proc->out;
     if (++call->engine->last_call == 0) call->engine->last_call = 1;
     call->id = call->engine->last_call;
+    call->audit_count = 0;
     size_t at = frame_begin(b, HM_F_CALL, call->id);
     hm_put_str(b, hm_str_of(call->method));
     hm_put_str(b, call->params.raw);

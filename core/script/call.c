@@ -347,17 +347,20 @@ bool hm_who_has_role(const struct hm_who *who, struct hm_str role) {
 struct hm_principals *hm_who_principals(struct hm_who *who) {
     if (who->principals) return who->principals;
     struct hm_json list, item;
-    struct hm_str names[512];
     struct hm_buf text = {0};
-    size_t count = 0, ends[512];
-    if (hm_json_get(who->caller, "principals", &list)) {
+    size_t count = 0, most = hm_json_get(who->caller, "principals", &list) ? hm_json_count(list) : 0;
+    struct hm_str *names = hm_alloc_array(most ? most : 1, sizeof *names);
+    size_t *ends = hm_alloc_array(most ? most : 1, sizeof *ends);
+    if (most) {
         struct hm_json_iter it = hm_json_iter(list);
-        while (count < 512 && hm_json_next(&it, NULL, &item))
+        while (count < most && hm_json_next(&it, NULL, &item))
             if (hm_json_string(item, &text)) ends[count++] = text.len;
     }
     for (size_t i = 0, from = 0; i < count; from = ends[i++])
         names[i] = (struct hm_str){text.data + from, ends[i] - from};
     who->principals = hm_principals_new(names, count);
+    free(names);
+    free(ends);
     hm_buf_free(&text);
     return who->principals;
 }

@@ -507,12 +507,15 @@ bool hm_host_load(struct hm_host *host) {
     }
     hm_sandbox_disarm(&host->box);
     host->open = ok;
+    host->loaded_bytes = host->box.pool.bytes;
     if (!ok && !host->problems.len) hm_problem(host, "", "", 0, "the plugins could not be loaded");
     return ok;
 }
 
 // What was loaded once loads again; should it not, the worker ends, and the server starts another.
 bool hm_host_renew(struct hm_host *host) {
-    if (host->open && !hm_sandbox_spent(&host->box) && host->calls < 5000) return true;
+    size_t kept = host->box.pool.bytes - host->loaded_bytes; // by the pool, which gives nothing back
+    bool swollen = host->box.memory_bytes && kept > host->box.memory_bytes / 2;
+    if (host->open && !hm_sandbox_spent(&host->box) && host->calls < 5000 && !swollen) return true;
     return hm_host_load(host);
 }

@@ -115,6 +115,7 @@ struct hm_known {
 struct hm_channel;
 struct hm_host {
     struct hm_sandbox box;
+    size_t loaded_bytes;        // of its pool, once everything was loaded
     bool open;                  // the state is made
     struct hm_store *store;     // NULL: offline
     struct hm_channel *channel; // NULL: offline
@@ -145,7 +146,7 @@ extern const char hm_reg_decls, hm_reg_methods, hm_reg_owners, hm_reg_records, h
 // array of
 // {"plugin","file","line","message"}, all of them.
 bool hm_host_load(struct hm_host *host);
-bool hm_host_renew(struct hm_host *host); // when it met a limit, or is old
+bool hm_host_renew(struct hm_host *host); // when it met a limit, is old or keeps too much memory
 void hm_host_drop(struct hm_host *host);
 // Runs the tests of the candidates (all: of every plugin). Failures are added to problems. Counts what
 // passed.

@@ -120,6 +120,7 @@ static void *pool_take(struct hm_pool *pool, size_t size) {
         if (!chunk) return NULL;
         chunk->next = pool->chunks;
         pool->chunks = chunk;
+        pool->bytes += sizeof *chunk;
         pool->at = chunk->bytes + HM_POOL_STEP - sizeof chunk->next; // the objects lie on multiples of 16
         pool->end = chunk->bytes + POOL_CHUNK;
     }
@@ -156,6 +157,24 @@ static void *resize(struct hm_pool *pool, void *ptr, size_t old_size, size_t new
     return p;
 }
 
+size_t hm_sandbox_held(const struct hm_sandbox *box) {
+    return box->pool.bytes + box->pool.large;
+}
+
+// What is free in one size class is of no use to another, so a script that fills one after the other could
+// hold many times what is in use.
+static bool may_hold(const struct hm_sandbox *box, size_t old_size, size_t new_size) {
+    const struct hm_pool *pool = &box->pool;
+    size_t more = 0, held = hm_sandbox_held(box);
+    if (!pooled(new_size))
+        more = new_size - (pooled(old_size) ? 0 : old_size);
+    else if (!pool->free[class_of(new_size)] &&
+             (size_t)(pool->end - pool->at) < (class_of(new_size) + 1) * HM_POOL_STEP &&
+             !(pooled(old_size) && class_of(old_size) == class_of(new_size)))
+        more = sizeof(struct hm_pool_chunk);
+    return !more || (held <= box->held_cap && more <= box->held_cap - held);
+}
+
 static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
     struct hm_sandbox *box = ud;
     if (!ptr) old_size = 0; // then it is the type of what is made, not a size
@@ -165,16 +184,21 @@ static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
         else
             free(ptr);
         box->used -= old_size;
+        if (!pooled(old_size)) box->pool.large -= old_size;
         return NULL;
     }
-    if (new_size > old_size && (box->used > box->cap || new_size - old_size > box->cap - box->used)) {
+    if (new_size > old_size && (box->used > box->cap || new_size - old_size > box->cap - box->used ||
+                                !may_hold(box, old_size, new_size))) {
         note_refusal(box);
         return NULL;
     }
     void *p = resize(&box->pool, ptr, old_size, new_size);
     if (!p && new_size <= old_size)
         return ptr; // shrinking never fails; in the pool it counts as of the new size
-    if (p) box->used = box->used - old_size + new_size;
+    if (!p) return NULL;
+    box->used = box->used - old_size + new_size;
+    if (!pooled(old_size)) box->pool.large -= old_size;
+    if (!pooled(new_size)) box->pool.large += new_size;
     return p;
 }
 
@@ -195,6 +219,10 @@ void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_byt
     box->memory_bytes = memory_bytes;
     box->cap =
         memory_bytes && memory_bytes < SIZE_MAX - box->used ? box->used + (size_t)memory_bytes : SIZE_MAX;
+    // A quarter more: an honest script has objects of other sizes at its end than at its beginning.
+    box->held_cap = memory_bytes && memory_bytes < SIZE_MAX / 4
+                        ? hm_sandbox_held(box) + (size_t)(memory_bytes + memory_bytes / 4) + POOL_CHUNK
+                        : SIZE_MAX;
     box->deadline_us = cpu_ms ? hm_mono_us() + (uint64_t)cpu_ms * 1000 : 0;
     if (HM_LATE_SIGNALS && cpu_ms) lua_sethook(box->L, stop_hook, LUA_MASKCOUNT, 1000);
     armed = box;
@@ -204,7 +232,7 @@ void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_byt
 void hm_sandbox_disarm(struct hm_sandbox *box) {
     box->ticks = 0;
     armed = NULL;
-    box->cap = SIZE_MAX;
+    box->cap = box->held_cap = SIZE_MAX;
     box->deadline_us = 0;
     if (box->time_up || HM_LATE_SIGNALS) lua_sethook(box->L, NULL, 0, 0);
 }
@@ -232,6 +260,7 @@ int hm_sandbox_pcall(lua_State *L, int args, int results) {
     if (status == LUA_ERRMEM && !box->memory_up) {
         box->memory_up = true;
         if (box->cap < SIZE_MAX - RESERVE) box->cap += RESERVE;
+        if (box->held_cap < SIZE_MAX - RESERVE) box->held_cap += RESERVE;
     }
     if (box->memory_up || box->time_up) {
         if (status == LUA_OK) luaL_error(L, "a limit was exceeded");
@@ -512,7 +541,7 @@ void *hm_sandbox_owner(lua_State *L) {
 }
 
 bool hm_sandbox_open(struct hm_sandbox *box, void *owner, struct hm_error *err) {
-    *box = (struct hm_sandbox){.cap = SIZE_MAX};
+    *box = (struct hm_sandbox){.cap = SIZE_MAX, .held_cap = SIZE_MAX};
     box->L = lua_newstate(allocate, box);
     if (!box->L) return hm_fail(err, HM_INTERNAL, "cannot make a state of Lua");
     *(struct hm_sandbox **)lua_getextraspace(box->L) = box;

@@ -27,12 +27,15 @@ struct hm_pool { // of one state
     void *free[HM_POOL_CLASSES];
     struct hm_pool_chunk *chunks;
     char *at, *end; // what is left of the newest chunk
+    size_t bytes;   // of all chunks: they are kept until the state is closed
+    size_t large;   // bytes of what is too large for it
 };
 
 struct hm_sandbox {
     lua_State *L;
     struct hm_pool pool;
     size_t used, cap; // bytes; cap SIZE_MAX when no limit is armed
+    size_t held_cap;  // the same of what the process holds for them (hm_sandbox_held)
     volatile sig_atomic_t time_up;
     volatile sig_atomic_t ticks; // of the timer that are left; 0: no limit of time is armed
     bool memory_up;
@@ -58,7 +61,8 @@ void *hm_sandbox_owner(lua_State *L);
 // Limits from now on: CPU time, and memory on top of what is used. 0 = none.
 void hm_sandbox_arm(struct hm_sandbox *box, unsigned cpu_ms, uint64_t memory_bytes);
 void hm_sandbox_disarm(struct hm_sandbox *box);
-bool hm_sandbox_spent(const struct hm_sandbox *box); // met a limit: close it
+size_t hm_sandbox_held(const struct hm_sandbox *box); // bytes, with what the pool keeps for later
+bool hm_sandbox_spent(const struct hm_sandbox *box);  // met a limit: close it
 // For long loops in C functions: raises when the time is up.
 void hm_sandbox_check(lua_State *L);
 // As lua_pcall without a handler; but raises again when a limit was met.

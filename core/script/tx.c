@@ -183,6 +183,7 @@ static void see_point(struct hm_tx *tx, struct hm_str type, struct hm_str id, ui
     p->type_len = type.len;
     p->version = version;
     HASH_ADD_KEYPTR(hh, tx->points, p->key, p->key_len, p);
+    tx->bytes += sizeof *p + p->key_len;
 }
 
 static size_t see_range(struct hm_tx *tx, struct hm_str type, const struct hm_index *index) {
@@ -324,8 +325,9 @@ static void orders_place(struct hm_tx *tx, const struct entry *e) {
     }
 }
 
-static bool too_much(struct hm_tx *tx, struct hm_error *err) {
-    if (tx->bytes <= tx->bytes_max) return false;
+// Asked before anything is changed: a script may catch the error, and what was refused must not be kept.
+static bool too_much(struct hm_tx *tx, size_t more, struct hm_error *err) {
+    if (tx->bytes <= tx->bytes_max && more <= tx->bytes_max - tx->bytes) return false;
     hm_fail(err, HM_TOO_LARGE, "the call's own writes have more than %zu bytes", tx->bytes_max);
     return true;
 }
@@ -374,10 +376,17 @@ bool hm_tx_get(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm
     return look(tx, type, id, &out->record, err);
 }
 
+// What a put takes of the arena, at least a little even when it is empty.
+static size_t size_of(const struct hm_write_args *args) {
+    return 64 + args->data.len + args->audience.len + args->members.len + args->by.len;
+}
+
 bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_error *err) {
     const struct hm_type *type = hm_types_find(tx->types, args->type);
     if (!type) return hm_fail(err, HM_PARAMS, "no record type %.*s", (int)args->type.len, args->type.ptr);
     struct entry *e = entry_of(tx, args->type, args->id);
+    size_t size = size_of(args);
+    if (too_much(tx, size + (e ? 0 : sizeof *e + args->type.len + args->id.len), err)) return false;
     if (!e) {
         struct hm_record stored;
         struct hm_error why = {0};
@@ -394,7 +403,7 @@ bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_err
     }
     tx->clock++;
     tx->writes++;
-    tx->bytes += args->data.len + args->audience.len + args->members.len;
+    tx->bytes += size;
     if (e->removed && !e->in_store) e->record.created_ms = args->now_ms;
     if (!e->record.created_ms) e->record.created_ms = args->now_ms;
     e->removed = false;
@@ -405,7 +414,7 @@ bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_err
     e->record.members = hm_arena_str(&tx->arena, args->members);
     e->record.by = hm_arena_str(&tx->arena, args->by);
     orders_place(tx, e);
-    return !too_much(tx, err);
+    return true;
 }
 
 bool hm_tx_delete(struct hm_tx *tx, struct hm_str type_name, struct hm_str id, struct hm_error *err) {
@@ -415,6 +424,7 @@ bool hm_tx_delete(struct hm_tx *tx, struct hm_str type_name, struct hm_str id, s
     if (e && e->removed) return hm_fail(err, HM_NOT_FOUND, "no such record");
     if (!e) {
         struct hm_record stored;
+        if (too_much(tx, sizeof *e + type_name.len + id.len, err)) return false;
         if (!look(tx, type_name, id, &stored, err)) return false;
         e = entry_new(tx, type, id, &stored);
     } else {

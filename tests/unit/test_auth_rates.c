@@ -82,6 +82,38 @@ static void memory_is_bounded_and_the_oldest_key_gives_way(void **state) {
     hm_rates_free(r);
 }
 
+// Passwords take their time: many attempts are let in before the first of them has failed.
+static void attempts_made_all_at_once_are_owed(void **state) {
+    (void)state;
+    struct hm_rates *r = hm_rates_new(100);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(hm_rates_check(r, "i", "ann", "1.1.1.1"), 0);
+    for (int i = 0; i < 50; i++)
+        hm_rates_failed(r, "i", "ann", "1.1.1.1");
+    assert_int_equal(hm_rates_check(r, "i", "ann", "1.1.1.1"), 300); // not the 30 s of one attempt
+    assert_int_equal(hm_rates_check(r, "i", "bob", "1.1.1.1"), 0);
+    for (int i = 0; i < 100; i++)
+        hm_rates_failed(r, "i", "bob", "1.1.1.1");
+    assert_true(hm_rates_check(r, "i", "cid", "1.1.1.1") > 60);
+    hm_rates_free(r);
+}
+
+static void addresses_of_one_v6_network_are_one(void **state) {
+    (void)state;
+    struct hm_rates *r = hm_rates_new(1000);
+    char address[64];
+    for (int i = 0; i < 6; i++) {
+        snprintf(address, sizeof address, "2001:db8:1:2::%x", i + 1);
+        hm_rates_failed(r, "i", "ann", address);
+    }
+    assert_true(hm_rates_check(r, "i", "ann", "2001:db8:1:2:ffff::9") > 5);
+    assert_int_equal(hm_rates_check(r, "i", "ann", "2001:db8:1:3::1"), 0);
+    for (int i = 0; i < 6; i++)
+        hm_rates_failed(r, "i", "ann", "::ffff:1.1.1.1");
+    assert_int_equal(hm_rates_check(r, "i", "ann", "::ffff:1.1.1.2"), 0);
+    hm_rates_free(r);
+}
+
 static void codes_are_limited_by_account_alone(void **state) {
     (void)state;
     struct hm_rates *r = hm_rates_new(100);
@@ -99,6 +131,8 @@ static void codes_are_limited_by_account_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attempts_made_all_at_once_are_owed),
+        cmocka_unit_test(addresses_of_one_v6_network_are_one),
         cmocka_unit_test(codes_are_limited_by_account_alone),
         cmocka_unit_test(nobody_waits_before_failing),
         cmocka_unit_test(an_address_that_guesses_one_account_is_stopped),

@@ -1,4 +1,5 @@
 // Calls through workers: answers, rights, conflicts, deadlines, hostile workers, group commit, idem.
+#include "engine/internal.h"
 #include "engine_fixture.h"
 
 static void a_call_reaches_a_worker_and_its_result_the_caller(void **state) {
@@ -202,6 +203,26 @@ static void where_a_plugin_failed_is_told_to_administrators_only(void **state) {
     hm_caller_unref(ann);
 }
 
+static void who_waited_for_an_answer_and_was_signed_out_does_not_get_it(void **state) {
+    struct house *h = *state;
+    account(h, "ann", "p1", "[]");
+    struct hm_caller *ann = sign_in(h, "ann");
+    struct hm_session *session = hm_session_ref(ann->session);
+    struct reply one, two;
+    call_as(h, ann, "put", "{\"id\":\"a\",\"idem\":\"k\"}", &one);
+    call_as(h, ann, "put", "{\"id\":\"a\",\"idem\":\"k\"}", &two);
+    await(h, &one);
+    assert_int_equal(one.code, HM_OK);
+    assert_false(two.there); // it is looked at before the loop sleeps
+    hm_live_end(hm_live_of(session), "logout");
+    await(h, &two);
+    assert_int_equal(two.code, HM_UNAUTHENTICATED);
+    reply_free(&one);
+    reply_free(&two);
+    hm_session_unref(session);
+    hm_caller_unref(ann);
+}
+
 static void the_same_idem_key_gives_the_stored_answer(void **state) {
     struct house *h = *state;
     account(h, "ann", "p1", "[]");
@@ -363,6 +384,7 @@ int main(int argc, char **argv) {
         TEST(nonsense_from_a_worker_ends_it),
         TEST(an_invitation_gives_no_more_than_the_caller_has),
         TEST(where_a_plugin_failed_is_told_to_administrators_only),
+        TEST(who_waited_for_an_answer_and_was_signed_out_does_not_get_it),
         TEST(the_same_idem_key_gives_the_stored_answer),
         TEST(a_full_queue_says_when_to_come_again),
         TEST(a_reaction_runs_after_the_change_it_reacts_to),

@@ -52,6 +52,8 @@ static void an_erasing_cut_short_by_the_end_of_the_server_is_ended_by_the_next(v
     assert_has(last_reply.result, "erase: asked");
     assert_ok(ask(h, h->control, "person.erase",
                   "{\"person\":\"p1\",\"reason\":\"again\"}")); // the audit knows them
+    assert_ok(ask(h, h->control, "audit.list", "{\"whose\":\"p1\"}"));
+    assert_has(last_reply.result, "erase: again");
 }
 
 static void nobody_erases_themselves_or_somebody_who_is_not_there(void **state) {

@@ -1,5 +1,6 @@
 // What plugins try, and what stops them: the caller gets a clean error in time, and the worker (with a new
 // state) serves on.
+#include "base/arena.h"
 #include "base/csv.h"
 #include "script/host.h"
 #include "script_fixture.h"
@@ -25,6 +26,9 @@ static const char hostile[] =
     "function H.memory() local t = {} for i = 1, 1e9 do t[i] = { i, i } end end\n"
     "function H.memory_in_pcall() while true do pcall(function() local t = {} for i = 1, 1e9 do t[i] = { i, "
     "i } end end) end end\n"
+    "function H.sizes() for size = 48, 432, 32 do local t = {} for i = 1, 16e6 // size do t[i] = "
+    "('x'):rep(size)"
+    " end end return 'all' end\n"
     "function H.doubling() local s = 'x' while true do s = s .. s end end\n"
     "function H.unpacked() return select('#', table.unpack({}, 1, 1e8)) end\n"
     "function H.rep() return ('x'):rep(1 << 60) end\n"
@@ -62,6 +66,10 @@ static const char hostile[] =
     "function H.result_mixed() return { 1, 2, x = 3 } end\n"
     "function H.writes() local s = ('x'):rep(500000) for i = 1, 1000 do store.put('note', { id = 'n' .. i, "
     "data = { s = s } }) end end\n"
+    "function H.refused_writes() local s = ('x'):rep(500000) local kept, refused = 0, 0 for i = 1, 2000 do "
+    "if pcall(store.put, 'note', { id = 'n' .. i, data = { s = s } }) then kept = kept + 1 else refused = "
+    "refused + 1 end end local n = 0 for r in store.each('note') do if r.id ~= 'a' then n = n + 1 end end "
+    "return { same = n == kept, refused = refused > 0 and kept > 0 } end\n"
     "function H.walk_of_another() local f, s, v, w = store.each('note') return getmetatable(w).__close end\n"
     "function H.good() return 'good' end\n"
     "function H.caught_limit() local ok, why = pcall(function() while true do end end) return { ok = ok } "
@@ -155,6 +163,36 @@ static void each_is_stopped_and_the_worker_serves_on(void **state) {
         has(w.data, rows[i].says);
         sw_gives(&w, "h.run", "{\"what\":\"good\"}", "\"good\"");
     }
+    sw_free(&w);
+}
+
+// What was given back in one size is of no use in another: it is kept, and counts.
+static void filling_one_size_after_the_other_meets_the_limit(void **state) {
+    (void)state;
+    struct sw w;
+    if (!HM_POOLED) skip();
+    sw_prepare(&w, "[{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[]}]");
+    sw_write_file(&w, "services/hostile.lua", hostile);
+    if (!sw_start(&w, "")) fail_msg("refused: %s", w.data);
+    sw_post(&w, "h.run", "{\"what\":\"sizes\"}", "{}", 20000, 0);
+    if (!sw_answer(&w)) fail();
+    if (w.ok) fail_msg("gives %s", w.result);
+    assert_int_equal(w.code, HM_TOO_LARGE);
+    has(w.data, "\"limit\":\"memory\"");
+    sw_gives(&w, "h.run", "{\"what\":\"good\"}", "\"good\"");
+    sw_free(&w);
+}
+
+static void a_refused_write_is_not_kept(void **state) {
+    (void)state;
+    struct sw w;
+    sw_prepare(&w, "[{\"name\":\"note\",\"key\":\"natural\",\"indexes\":[]}]");
+    sw_write_file(&w, "services/hostile.lua", hostile);
+    if (!sw_start(&w, "")) fail_msg("refused: %s", w.data);
+    sw_post(&w, "h.run", "{\"what\":\"refused_writes\"}", "{}", 6000, 0);
+    if (!sw_answer(&w) || !w.ok) fail_msg("%d %s", w.code, w.data);
+    has(w.result, "\"same\":true");
+    has(w.result, "\"refused\":true");
     sw_free(&w);
 }
 
@@ -277,6 +315,8 @@ static void tables_in_old_encodings_are_read_within_the_walls(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_is_stopped_and_the_worker_serves_on),
+    cmocka_unit_test(filling_one_size_after_the_other_meets_the_limit),
+    cmocka_unit_test(a_refused_write_is_not_kept),
     cmocka_unit_test(a_state_is_made_anew_after_many_calls),
     cmocka_unit_test(a_hang_in_c_is_ended_from_outside),
     cmocka_unit_test(what_is_outside_of_the_walls_ends_the_process),

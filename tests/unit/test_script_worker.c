@@ -228,6 +228,13 @@ static void rights_are_asked_for(void **state) {
     assert_true(sw_call_as(&w, "note.mine", "{}", STUDENT, 0)); // a member of pair:p1
     assert_false(sw_call_as(&w, "note.mine", "{}", ADMIN, 0));
     assert_string_equal(w.data, "{\"need\":[\"pair:p1\",\"coach\"]}");
+    struct hm_buf many = {0}; // the last of very many memberships counts, too
+    hm_buf_text(&many, "{\"person\":\"s2\",\"login\":\"s2\",\"roles\":[],\"principals\":[");
+    for (int i = 0; i < 700; i++)
+        hm_buf_printf(&many, "\"group:%d\",", i);
+    hm_buf_text(&many, "\"pair:p1\"]}");
+    assert_true(sw_call_as(&w, "note.mine", "{}", many.data, 0));
+    hm_buf_free(&many);
     assert_true(sw_call_as(&w, "note.mine", "{}", "{\"local\":true}", 0));
     assert_true(sw_call_as(&w, "note.public", "{\"a\":1}", "{\"person\":null}", 0));
     assert_string_equal(
