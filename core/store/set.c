@@ -82,9 +82,18 @@ static char *old_of(const char *path) {
     return old.data;
 }
 
+// Until the exchange has happened, `old` is only another name of the file in force. And what is in force must
+// stay so after a loss of power before the one it replaced is gone.
 int hm_swap_finish(const char *path) {
+    struct stat now, before;
     char *old = old_of(path);
-    int rc = hm_wipe_file(old);
+    int rc = lstat(old, &before) == 0 ? 0 : errno;
+    if (rc)
+        rc = rc == ENOENT || rc == ENOTDIR ? 0 : rc;
+    else if (lstat(path, &now) == 0 && now.st_dev == before.st_dev && now.st_ino == before.st_ino)
+        rc = unlink(old) == 0 ? 0 : errno;
+    else if ((rc = sync_folder_of(path)) == 0)
+        rc = hm_wipe_file(old);
     free(old);
     return rc;
 }
@@ -97,7 +106,10 @@ int hm_swap_file(const char *fresh, const char *path) {
     if (!rc && (fd = open(path, O_WRONLY | O_CLOEXEC)) < 0 && errno != ENOENT) rc = errno;
     if (!rc && fd >= 0 && link(path, old) != 0 && errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
         rc = errno;
-    if (!rc && rename(fresh, path) != 0) rc = errno;
+    if (!rc && rename(fresh, path) != 0) {
+        rc = errno;
+        unlink(old); // what it names is still in force
+    }
     if (!rc) rc = sync_folder_of(path);
     if (!rc && fd >= 0) rc = overwrite(fd);
     if (!rc && unlink(old) != 0 && errno != ENOENT) rc = errno;
