@@ -393,8 +393,10 @@ uint64_t hm_engine_commit_us(const struct hm_engine *engine) {
     struct institution *inst, *next;
     uint64_t now_us = hm_mono_us(), longest = 0;
     HASH_ITER(hh, engine->institutions, inst, next) {
+        // The reasons first: the time is set anew before one of them ends.
+        bool excused = atomic_load(&inst->committer.reindexing) || atomic_load(&inst->committer.growing);
         uint64_t since_us = atomic_load(&inst->committer.busy_since_us);
-        bool counts = since_us && since_us < now_us && !atomic_load(&inst->committer.reindexing);
+        bool counts = since_us && since_us < now_us && !excused;
         if (counts && now_us - since_us > longest) longest = now_us - since_us;
     }
     return longest;

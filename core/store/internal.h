@@ -230,6 +230,8 @@ struct hm_store {
     bool opened;            // for writing
     char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
+// Commit thread, no write open: grows the map when less than a quarter of it is free and nobody reads.
+void hm_store_grow_ahead(struct hm_store *store);
 // Ends a write transaction. What a full disk or map does not explain puts the store in doubt.
 int hm_commit_txn(struct hm_store *store, MDB_txn *txn);
 // False, with HM_CAUSE_DOUBT, when the store is in doubt.

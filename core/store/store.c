@@ -461,6 +461,30 @@ bool hm_store_stats(struct hm_store *store, struct hm_store_stats *out, struct h
     return !rc || hm_mdb_fail(err, rc, store->dir, "stat");
 }
 
+static size_t next_size(const struct hm_store *store, size_t now) {
+    return now < store->map_max / 2 ? now * 2 : store->map_max;
+}
+
+size_t hm_store_map_max(const struct hm_store *store) {
+    return store->map_max;
+}
+
+// During a copy the map cannot grow, and a batch that meets its end waits for the end of the copy. So a quarter
+// of it is kept free. Only when nobody reads: there will be another write.
+void hm_store_grow_ahead(struct hm_store *store) {
+    MDB_envinfo info;
+    MDB_stat stat;
+    bool grown = false;
+    size_t size = 0;
+    if (mdb_env_info(store->env, &info) != 0 || mdb_env_stat(store->env, &stat) != 0) return;
+    size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
+    if (used < info.me_mapsize / 4 * 3 || pthread_rwlock_trywrlock(&store->map_lock) != 0) return;
+    size = next_size(store, info.me_mapsize);
+    if (size > info.me_mapsize) grown = mdb_env_set_mapsize(store->env, size) == 0;
+    pthread_rwlock_unlock(&store->map_lock);
+    if (grown) hm_log(HM_INFO, "store.grown", "\"dir\":\"%s\",\"bytes\":%zu", store->dir, size);
+}
+
 bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     MDB_envinfo info;
     bool ok = true;
@@ -469,7 +493,7 @@ bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     int rc = mdb_env_info(store->env, &info);
     size_t size = 0;
     if (!rc) {
-        size = info.me_mapsize < store->map_max / 2 ? info.me_mapsize * 2 : store->map_max;
+        size = next_size(store, info.me_mapsize);
         if (size <= info.me_mapsize) {
             hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)",
                     store->dir, store->map_max);
