@@ -138,8 +138,8 @@ static void manifest_sum(struct hm_str text, struct hm_buf *out) {
     hm_buf_char(out, '\n');
 }
 
-static bool write_manifest(const char *dir, struct hm_error *err) {
-    struct hm_manifest m = {.made_ms = hm_now_ms()};
+static bool write_manifest(const char *dir, int64_t made_ms, struct hm_error *err) {
+    struct hm_manifest m = {.made_ms = made_ms};
     struct hm_buf text = {0}, sum = {0};
     char *path = hm_path(dir, "MANIFEST"), *file = hm_path(dir, "data.mdb");
     bool ok = hm_head_read(dir, NULL, &m.head, m.keyring, err) && sync_file(file, err) &&
@@ -223,6 +223,8 @@ static void remove_copy(const char *dir) {
 static bool make_copy(struct hm_store *store, const char *set, const char *name, struct hm_error *err) {
     struct hm_buf partial = {0};
     struct stat st;
+    // Before the snapshot: a restore up to a time that the backup claims to cover must find all of it.
+    int64_t made_ms = hm_now_ms();
     char *dir = hm_path(set, name);
     bool made = false, ok = false;
     hm_buf_printf(&partial, "%s/.%s", set, name);
@@ -236,7 +238,7 @@ static bool make_copy(struct hm_store *store, const char *set, const char *name,
         goto out;
     }
     made = true;
-    if (!copy_data(store, partial.data, err) || !write_manifest(partial.data, err) ||
+    if (!copy_data(store, partial.data, err) || !write_manifest(partial.data, made_ms, err) ||
         !hm_sync_dir(partial.data, err))
         goto out;
     // Behind the data and before the copy has its name: the set has every key that the data needs.
