@@ -426,6 +426,35 @@ static void an_exchange_that_fails_changes_nothing(void **state) {
     fx_free(&f);
 }
 
+static ino_t keyring_inode(struct fx *f) {
+    struct stat st;
+    char own[200];
+    snprintf(own, sizeof own, "%s/keyring/data.mdb", f->dir);
+    assert_int_equal(stat(own, &st), 0);
+    return st.st_ino;
+}
+
+// A restored server erases once more everybody ever erased.
+static void a_key_that_was_wiped_is_not_wiped_again(void **state) {
+    (void)state;
+    struct fx f, g;
+    struct hm_restore r;
+    fx_new(&f, TYPES, 0);
+    put(&f, 0, 10);
+    backup(&f, "set", "one");
+    destroy(&f, "person-004", 1);
+    ino_t first = keyring_inode(&f);
+    destroy(&f, "person-004", 1);
+    assert_true(keyring_inode(&f) == first);
+    restored(&f, "set", "one", &g, &r);
+    first = keyring_inode(&g);
+    destroy(&g, "person-004", 0);
+    assert_true(keyring_inode(&g) == first);
+    fx_verify(&g);
+    hm_store_close(g.store);
+    fx_free(&f);
+}
+
 static void a_restored_copy_may_go_on_in_the_same_set_and_no_key_is_lost(void **state) {
     (void)state;
     struct fx f, g, h;
@@ -474,6 +503,7 @@ int main(void) {
         cmocka_unit_test(a_destruction_that_was_cut_short_is_ended_by_repeating_it),
         cmocka_unit_test(a_keyring_whose_exchange_was_cut_short_before_it_happened_is_not_overwritten),
         cmocka_unit_test(an_exchange_that_fails_changes_nothing),
+        cmocka_unit_test(a_key_that_was_wiped_is_not_wiped_again),
         cmocka_unit_test(a_restored_copy_may_go_on_in_the_same_set_and_no_key_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
