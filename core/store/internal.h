@@ -137,6 +137,8 @@ bool hm_keyring_lay(const char *dir, struct hm_str entries, struct hm_error *err
 // Puts the store's keyring in the place of the set's, see set.c. The set's folder must be there. only_known:
 // a set without a keyring stays without.
 bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err);
+// Locks the set's folder (LOCK_EX, LOCK_SH), for as long as the descriptor is open; -1: failed.
+int hm_set_lock(const char *set, int how, struct hm_error *err);
 bool hm_set_remember(struct hm_store *store, const char *set, struct hm_error *err);
 // The entries of the set's keyring, appended; HM_NOT_FOUND when it has none, HM_PARAMS when it is damaged.
 bool hm_set_keyring(const char *set, struct hm_buf *entries, struct hm_error *err);
@@ -228,6 +230,7 @@ struct hm_store {
     struct hm_write *write; // the open one
     atomic_bool doubt;      // a commit failed: nothing is written any more
     bool opened;            // for writing
+    bool marked;            // the marker was made by this opening
     char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
 // Commit thread, no write open: grows the map when less than a quarter of it is free and nobody reads.

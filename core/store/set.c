@@ -237,12 +237,24 @@ out:
     return ok;
 }
 
-bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err) {
+int hm_set_lock(const char *set, int how, struct hm_error *err) {
     int fd = open(set, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-    if (fd < 0) return hm_fail(err, HM_UNAVAILABLE, "%s: %s", set, strerror(errno));
-    while ((rc = flock(fd, LOCK_EX)) != 0 && errno == EINTR)
+    if (fd < 0) {
+        hm_fail(err, HM_UNAVAILABLE, "%s: %s", set, strerror(errno));
+        return -1;
+    }
+    while ((rc = flock(fd, how)) != 0 && errno == EINTR)
         continue;
-    bool ok = rc == 0 ? refresh(store, set, only_known, err) : hm_mdb_fail(err, errno, set, "lock");
+    if (rc == 0) return fd;
+    hm_mdb_fail(err, errno, set, "lock");
+    close(fd);
+    return -1;
+}
+
+bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err) {
+    int fd = hm_set_lock(set, LOCK_EX, err);
+    if (fd < 0) return false;
+    bool ok = refresh(store, set, only_known, err);
     close(fd);
     return ok;
 }

@@ -261,7 +261,8 @@ static bool look_at_files(struct hm_store *store, const struct hm_store_options 
 
 // On a full disk it cannot be made; then a bad end goes unnoticed, which is better than not to open.
 static void put_marker(struct hm_store *store) {
-    int fd = open(store->marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(store->marker, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    store->marked = fd >= 0; // not when it was left by a bad end
     if (fd >= 0) close(fd);
 }
 
@@ -389,8 +390,8 @@ bool hm_store_open(const char *dir, const struct hm_store_options *options, stru
     if (store->read_only) {
         ok = open_for_reading(store, err);
     } else {
+        put_marker(store); // durable with the folder, before anything is written but what opening writes
         ok = open_for_writing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
-        if (ok) put_marker(store);
         store->opened = ok;
     }
 out:
@@ -414,7 +415,7 @@ void hm_store_close(struct hm_store *store) {
     }
     if (store->env) mdb_env_close(store->env);
     hm_keyring_close(store->keyring);
-    if (store->opened && !hm_store_in_doubt(store)) unlink(store->marker);
+    if ((store->opened || store->marked) && !hm_store_in_doubt(store)) unlink(store->marker);
     free(store->marker);
     hm_touched_free(&store->touched);
     hm_types_unref(store->types);
