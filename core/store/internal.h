@@ -142,8 +142,7 @@ int hm_set_lock(const char *set, int how, struct hm_error *err);
 bool hm_set_remember(struct hm_store *store, const char *set, struct hm_error *err);
 // The entries of the set's keyring, appended; HM_NOT_FOUND when it has none, HM_PARAMS when it is damaged.
 bool hm_set_keyring(const char *set, struct hm_buf *entries, struct hm_error *err);
-// These give errno. Overwrites a file, syncs it and takes it away; fine when there is none.
-int hm_wipe_file(const char *path);
+// These give errno.
 int hm_write_all(int fd, struct hm_str bytes);
 // Puts `fresh` in the place of `path` and overwrites what was there; after a crash hm_swap_finish ends it.
 int hm_swap_file(const char *fresh, const char *path);

@@ -26,7 +26,6 @@
 
 #define KEYRING_MAX ((size_t)4 << 30)
 #define SETS_MAX ((size_t)1 << 20)
-#define ZEROS 65536u
 static const char first_line[] = "hamroh keyring 1\n";
 
 bool hm_backup_name_valid(struct hm_str name) {
@@ -43,29 +42,6 @@ bool hm_backup_name_valid(struct hm_str name) {
 
 // ---- files that must leave nothing behind
 // --------------------------------------------------------------------------------
-
-static int overwrite(int fd) {
-    static const char zeros[ZEROS];
-    struct stat st;
-    if (fstat(fd, &st) != 0) return errno;
-    for (off_t at = 0; at < st.st_size;) {
-        size_t part = st.st_size - at < (off_t)ZEROS ? (size_t)(st.st_size - at) : ZEROS;
-        ssize_t n = pwrite(fd, zeros, part, at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n < 0 ? errno : EIO;
-        at += n;
-    }
-    return fdatasync(fd) == 0 ? 0 : errno;
-}
-
-int hm_wipe_file(const char *path) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
-    int rc = overwrite(fd);
-    close(fd);
-    if (!rc && unlink(path) != 0) rc = errno;
-    return rc;
-}
 
 static int sync_folder_of(const char *path) {
     char *folder = hm_strdup(path), *slash = strrchr(folder, '/');
@@ -111,7 +87,7 @@ int hm_swap_file(const char *fresh, const char *path) {
         unlink(old); // what it names is still in force
     }
     if (!rc) rc = sync_folder_of(path);
-    if (!rc && fd >= 0) rc = overwrite(fd);
+    if (!rc && fd >= 0) rc = hm_overwrite(fd);
     if (!rc && unlink(old) != 0 && errno != ENOENT) rc = errno;
     if (fd >= 0) close(fd);
     free(old);
