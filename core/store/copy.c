@@ -221,8 +221,8 @@ static void remove_copy(const char *dir) {
     rmdir(dir);
 }
 
-// A backup that was cut short: a folder ".NAME" that holds nothing but what a copy is made of, and that nobody
-// has locked.
+// A backup that was cut short: a folder ".NAME" that holds nothing but what a copy is made of, and that
+// nobody has locked.
 static void remove_cut_short(int set, const char *name) {
     int fd = openat(set, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? NULL : fdopendir(fd);

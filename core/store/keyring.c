@@ -3,7 +3,8 @@
 // here.
 //
 //   i         -> 01, 16 bytes id, nonce, wrapped institution key
-//   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed; 03 and zeros: destroyed
+//   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed; 03 and zeros:
+//   destroyed
 //                and nowhere in this file any more
 //
 // A destroyed key must be gone from the file too, see wipe_file. Entries, as other rooms of files see them,

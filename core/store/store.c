@@ -470,8 +470,8 @@ size_t hm_store_map_max(const struct hm_store *store) {
     return store->map_max;
 }
 
-// During a copy the map cannot grow, and a batch that meets its end waits for the end of the copy. So a quarter
-// of it is kept free. Only when nobody reads: there will be another write.
+// During a copy the map cannot grow, and a batch that meets its end waits for the end of the copy. So a
+// quarter of it is kept free. Only when nobody reads: there will be another write.
 void hm_store_grow_ahead(struct hm_store *store) {
     MDB_envinfo info;
     MDB_stat stat;
