@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define ZEROS 65536u
+
 static _Noreturn void out_of_memory(size_t size) {
     fprintf(stderr, "hamroh: out of memory (%zu bytes asked for)\n", size);
     abort();
@@ -179,21 +181,66 @@ static bool sync_folder_of(const char *path) {
     return ok;
 }
 
+int hm_overwrite(int fd) {
+    static const char zeros[ZEROS];
+    struct stat st;
+    if (fstat(fd, &st) != 0) return errno;
+    for (off_t at = 0; at < st.st_size;) {
+        size_t part = st.st_size - at < (off_t)ZEROS ? (size_t)(st.st_size - at) : ZEROS;
+        ssize_t n = pwrite(fd, zeros, part, at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? errno : EIO;
+        at += n;
+    }
+    return fdatasync(fd) == 0 ? 0 : errno;
+}
+
+int hm_wipe_file(const char *path) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+    int rc = hm_overwrite(fd);
+    close(fd);
+    if (!rc && unlink(path) != 0) rc = errno;
+    return rc;
+}
+
+static bool write_under(int fd, const char *temporary, const char *path, struct hm_str bytes, unsigned mode) {
+    return write_all(fd, bytes) && fchmod(fd, (mode_t)mode) == 0 && fsync(fd) == 0 &&
+           rename(temporary, path) == 0;
+}
+
 bool hm_write_file(const char *path, struct hm_str bytes, unsigned mode, struct hm_error *err) {
-    bool ok = false, made = false;
     struct hm_buf temporary = {0};
     hm_buf_printf(&temporary, "%s.XXXXXX", path);
     int fd = mkostemp(temporary.data, O_CLOEXEC); // 0600 until the mode is set
-    if (fd < 0) goto out;
-    made = true;
-    if (!write_all(fd, bytes) || fchmod(fd, (mode_t)mode) != 0 || fsync(fd) != 0) goto out;
-    if (rename(temporary.data, path) != 0) goto out;
-    made = false;
-    ok = sync_folder_of(path);
-out:
+    bool placed = fd >= 0 && write_under(fd, temporary.data, path, bytes, mode);
+    bool ok = placed && sync_folder_of(path);
     if (!ok) hm_fail(err, HM_UNAVAILABLE, "%s cannot be written: %s", path, strerror(errno));
     if (fd >= 0) close(fd);
-    if (made) unlink(temporary.data);
+    if (fd >= 0 && !placed) unlink(temporary.data);
+    hm_buf_free(&temporary);
+    return ok;
+}
+
+bool hm_secret_finish(const char *path, struct hm_error *err) {
+    struct hm_buf temporary = {0};
+    hm_buf_printf(&temporary, "%s.new", path);
+    int rc = hm_wipe_file(temporary.data);
+    if (rc) hm_fail(err, HM_UNAVAILABLE, "%s cannot be wiped: %s", temporary.data, strerror(rc));
+    hm_buf_free(&temporary);
+    return rc == 0;
+}
+
+bool hm_write_secret(const char *path, struct hm_str bytes, struct hm_error *err) {
+    struct hm_buf temporary = {0};
+    if (!hm_secret_finish(path, err)) return false;
+    hm_buf_printf(&temporary, "%s.new", path);
+    int fd = open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool placed = fd >= 0 && write_under(fd, temporary.data, path, bytes, 0600);
+    bool ok = placed && sync_folder_of(path);
+    if (!ok) hm_fail(err, HM_UNAVAILABLE, "%s cannot be written: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    if (fd >= 0 && !placed) hm_wipe_file(temporary.data);
     hm_buf_free(&temporary);
     return ok;
 }

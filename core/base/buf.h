@@ -50,3 +50,10 @@ struct hm_error;
 bool hm_read_file(const char *path, size_t max, struct hm_buf *b, struct hm_error *err);
 // Writes path atomically (temporary file beside it, fsync, rename, fsync of the folder) with the given mode.
 bool hm_write_file(const char *path, struct hm_str bytes, unsigned mode, struct hm_error *err);
+// The same for what must not lie about under a second name: the temporary one is PATH.new, and
+// hm_secret_finish wipes what a crash left under it.
+bool hm_write_secret(const char *path, struct hm_str bytes, struct hm_error *err);
+bool hm_secret_finish(const char *path, struct hm_error *err);
+// These give errno. The second overwrites a file, syncs it and takes it away; fine when there is none.
+int hm_overwrite(int fd);
+int hm_wipe_file(const char *path);

@@ -319,7 +319,7 @@ static bool copy_key(const char *key, const char *data, struct hm_error *err) {
     char path[PATH_MAX];
     struct hm_buf text = {0};
     snprintf(path, sizeof path, "%s/server.key", data);
-    bool ok = hm_read_file(key, 1024, &text, err) && hm_write_file(path, hm_buf_view(&text), 0600, err);
+    bool ok = hm_read_file(key, 1024, &text, err) && hm_write_secret(path, hm_buf_view(&text), err);
     if (text.data) sodium_memzero(text.data, text.len);
     hm_buf_free(&text);
     return ok;

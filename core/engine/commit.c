@@ -239,10 +239,20 @@ static void explain(const struct batch *batch, struct hm_error *err) {
                 "nothing was stored: the institution's data has reached the setting map_max (%llu bytes); "
                 "raise it "
                 "and start the server anew",
-                (unsigned long long)batch->institution->engine->settings.map_max);
+                (unsigned long long)hm_store_map_max(batch->institution->store));
     else
         hm_fail(err, HM_UNAVAILABLE, "%s", text);
     hm_fail_cause(err, cause);
+}
+
+// A backup holds the map as long as it copies: waiting for it is no sign of a disk that hangs.
+static bool grow(struct batch *batch, struct hm_error *err) {
+    struct committer *c = &batch->institution->committer;
+    atomic_store(&c->growing, true);
+    bool ok = hm_store_grow(batch->institution->store, err);
+    atomic_store(&c->busy_since_us, hm_mono_us());
+    atomic_store(&c->growing, false);
+    return ok;
 }
 
 // One try. *again: the map was full and has grown.
@@ -254,7 +264,7 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     if (!hm_write_begin(store, &write, err)) return false;
     if (!apply_all(batch, write, err)) {
         hm_write_abort(write);
-        *again = err->cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, err);
+        *again = err->cause == HM_CAUSE_MAP_FULL && grow(batch, err);
         return false;
     }
     if (batch->applied == 0) {
@@ -267,7 +277,7 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     }
     batch->change_count = 0;
     batch->doubted = err->cause == HM_CAUSE_DOUBT;
-    *again = err->cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, err);
+    *again = err->cause == HM_CAUSE_MAP_FULL && grow(batch, err);
     return false;
 }
 

@@ -60,7 +60,7 @@ static bool key_read(const char *data_dir, uint8_t key[32], struct hm_error *err
     struct hm_buf path = {0}, text = {0};
     size_t len = 0;
     hm_buf_printf(&path, "%s/server.key", data_dir);
-    bool ok = hm_read_file(path.data, 4096, &text, err);
+    bool ok = hm_read_file(path.data, 4096, &text, err) && hm_secret_finish(path.data, err);
     if (ok && (sodium_hex2bin(key, 32, text.data, text.len, " \r\n", &len, NULL) != 0 || len != 32))
         ok = hm_fail(err, HM_UNAVAILABLE, "%s does not hold a key of 32 bytes in hex", path.data);
     if (text.data) sodium_memzero(text.data, text.cap);
@@ -92,7 +92,7 @@ static bool key_make(const char *data_dir, uint8_t key[32], struct hm_error *err
         randombytes_buf(key, 32);
         sodium_bin2hex(hex, 65, key, 32);
         hex[64] = '\n';
-        ok = hm_write_file(path.data, (struct hm_str){hex, 65}, 0600, err);
+        ok = hm_write_secret(path.data, (struct hm_str){hex, 65}, err);
     }
     sodium_memzero(hex, sizeof hex);
     hm_buf_free(&path);
@@ -394,8 +394,10 @@ uint64_t hm_engine_commit_us(const struct hm_engine *engine) {
     struct institution *inst, *next;
     uint64_t now_us = hm_mono_us(), longest = 0;
     HASH_ITER(hh, engine->institutions, inst, next) {
+        // The reasons first: the time is set anew before one of them ends.
+        bool excused = atomic_load(&inst->committer.reindexing) || atomic_load(&inst->committer.growing);
         uint64_t since_us = atomic_load(&inst->committer.busy_since_us);
-        bool counts = since_us && since_us < now_us && !atomic_load(&inst->committer.reindexing);
+        bool counts = since_us && since_us < now_us && !excused;
         if (counts && now_us - since_us > longest) longest = now_us - since_us;
     }
     return longest;

@@ -144,6 +144,7 @@ struct committer {
     size_t staged_count;                       // loop: of them, not given to the thread yet
     _Atomic uint64_t busy_since_us;            // the batch at hand; 0: none
     atomic_bool reindexing;                    // the batch at hand changes types, which may take long
+    atomic_bool growing; // the map grows for it, once those who read it (a backup) have let go
 };
 
 struct expiry { // where the clearing of expired records is (expire.c)

@@ -5,12 +5,14 @@
 // MANIFEST is a text: what the copy holds, the sum of its file, and the sum of the manifest itself.
 #include "base/clock.h"
 #include "store/internal.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,8 +140,8 @@ static void manifest_sum(struct hm_str text, struct hm_buf *out) {
     hm_buf_char(out, '\n');
 }
 
-static bool write_manifest(const char *dir, struct hm_error *err) {
-    struct hm_manifest m = {.made_ms = hm_now_ms()};
+static bool write_manifest(const char *dir, int64_t made_ms, struct hm_error *err) {
+    struct hm_manifest m = {.made_ms = made_ms};
     struct hm_buf text = {0}, sum = {0};
     char *path = hm_path(dir, "MANIFEST"), *file = hm_path(dir, "data.mdb");
     bool ok = hm_head_read(dir, NULL, &m.head, m.keyring, err) && sync_file(file, err) &&
@@ -219,24 +221,67 @@ static void remove_copy(const char *dir) {
     rmdir(dir);
 }
 
+// A backup that was cut short: a folder ".NAME" that holds nothing but what a copy is made of, and that
+// nobody has locked.
+static void remove_cut_short(int set, const char *name) {
+    int fd = openat(set, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? NULL : fdopendir(fd);
+    bool ours = folder != NULL;
+    for (struct dirent *e; ours && (e = readdir(folder));)
+        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+               strcmp(e->d_name, "data.mdb") == 0 || strncmp(e->d_name, "MANIFEST", 8) == 0;
+    if (ours) {
+        rewinddir(folder);
+        for (struct dirent *e; (e = readdir(folder));)
+            unlinkat(fd, e->d_name, 0); // "." and ".." are folders
+        unlinkat(set, name, AT_REMOVEDIR);
+    }
+    if (folder)
+        closedir(folder);
+    else if (fd >= 0)
+        close(fd);
+}
+
+// Makes the folder of the copy, locked for as long as the descriptor is open, and takes away what earlier
+// ones left; -1: failed.
+static int begin_copy(const char *set, const char *partial, struct hm_error *err) {
+    int fd = -1, lock = hm_set_lock(set, LOCK_EX, err);
+    DIR *folder = lock < 0 ? NULL : opendir(set);
+    for (struct dirent *e; folder && (e = readdir(folder));)
+        if (e->d_name[0] == '.' && hm_backup_name_valid(hm_str_of(e->d_name + 1)))
+            remove_cut_short(dirfd(folder), e->d_name);
+    if (folder) closedir(folder);
+    if (lock < 0) return -1;
+    if (mkdir(partial, 0700) != 0) {
+        hm_mdb_fail(err, errno, partial, "make the folder of the backup");
+    } else if ((fd = open(partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+               flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        hm_mdb_fail(err, errno, partial, "lock the folder of the backup");
+        if (fd >= 0) close(fd);
+        fd = -1;
+        rmdir(partial);
+    }
+    close(lock);
+    return fd;
+}
+
 // Under another name until all of it is there.
 static bool make_copy(struct hm_store *store, const char *set, const char *name, struct hm_error *err) {
     struct hm_buf partial = {0};
     struct stat st;
+    // Before the snapshot: a restore up to a time that the backup claims to cover must find all of it.
+    int64_t made_ms = hm_now_ms();
     char *dir = hm_path(set, name);
     bool made = false, ok = false;
+    int lock = -1;
     hm_buf_printf(&partial, "%s/.%s", set, name);
     if (lstat(dir, &st) == 0) {
         hm_fail(err, HM_CONFLICT, "%s exists already", dir);
         goto out;
     }
-    remove_copy(partial.data); // of one that was cut short
-    if (mkdir(partial.data, 0700) != 0) {
-        hm_mdb_fail(err, errno, partial.data, "make the folder of the backup");
-        goto out;
-    }
+    if ((lock = begin_copy(set, partial.data, err)) < 0) goto out;
     made = true;
-    if (!copy_data(store, partial.data, err) || !write_manifest(partial.data, err) ||
+    if (!copy_data(store, partial.data, err) || !write_manifest(partial.data, made_ms, err) ||
         !hm_sync_dir(partial.data, err))
         goto out;
     // Behind the data and before the copy has its name: the set has every key that the data needs.
@@ -249,6 +294,7 @@ static bool make_copy(struct hm_store *store, const char *set, const char *name,
     ok = hm_sync_dir(set, err);
 out:
     if (made) remove_copy(partial.data);
+    if (lock >= 0) close(lock);
     hm_buf_free(&partial);
     free(dir);
     return ok;

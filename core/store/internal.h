@@ -137,11 +137,12 @@ bool hm_keyring_lay(const char *dir, struct hm_str entries, struct hm_error *err
 // Puts the store's keyring in the place of the set's, see set.c. The set's folder must be there. only_known:
 // a set without a keyring stays without.
 bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err);
+// Locks the set's folder (LOCK_EX, LOCK_SH), for as long as the descriptor is open; -1: failed.
+int hm_set_lock(const char *set, int how, struct hm_error *err);
 bool hm_set_remember(struct hm_store *store, const char *set, struct hm_error *err);
 // The entries of the set's keyring, appended; HM_NOT_FOUND when it has none, HM_PARAMS when it is damaged.
 bool hm_set_keyring(const char *set, struct hm_buf *entries, struct hm_error *err);
-// These give errno. Overwrites a file, syncs it and takes it away; fine when there is none.
-int hm_wipe_file(const char *path);
+// These give errno.
 int hm_write_all(int fd, struct hm_str bytes);
 // Puts `fresh` in the place of `path` and overwrites what was there; after a crash hm_swap_finish ends it.
 int hm_swap_file(const char *fresh, const char *path);
@@ -228,8 +229,11 @@ struct hm_store {
     struct hm_write *write; // the open one
     atomic_bool doubt;      // a commit failed: nothing is written any more
     bool opened;            // for writing
+    bool marked;            // the marker was made by this opening
     char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
+// Commit thread, no write open: grows the map when less than a quarter of it is free and nobody reads.
+void hm_store_grow_ahead(struct hm_store *store);
 // Ends a write transaction. What a full disk or map does not explain puts the store in doubt.
 int hm_commit_txn(struct hm_store *store, MDB_txn *txn);
 // False, with HM_CAUSE_DOUBT, when the store is in doubt.

@@ -3,9 +3,12 @@
 // here.
 //
 //   i         -> 01, 16 bytes id, nonce, wrapped institution key
-//   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed
+//   p person  -> 01, nonce, wrapped key; or 02 and zeros of the same length: destroyed; 03 and zeros:
+//   destroyed
+//                and nowhere in this file any more
 //
-// A destroyed key must be gone from the file too, see wipe_file.
+// A destroyed key must be gone from the file too, see wipe_file. Entries, as other rooms of files see them,
+// know 01 and 02 only: what is left in a file says nothing of another one.
 #include "base/log.h"
 #include "store/internal.h"
 #include <errno.h>
@@ -22,7 +25,7 @@
 #define PIECE 8
 #define WIPE_CHUNK (1 << 20)
 _Static_assert(WRAPPED % PIECE == 0, "a wrapped key is wiped in whole pieces");
-enum { KEY_HERE = 1, KEY_DESTROYED = 2 };
+enum { KEY_HERE = 1, KEY_DESTROYED = 2, KEY_WIPED = 3 };
 
 struct hm_keyring {
     pthread_mutex_t lock;
@@ -177,7 +180,7 @@ static bool stored_key(struct hm_keyring *k, struct hm_str person, uint8_t key[3
         hm_mdb_fail(err, rc, k->dir, "read");
     } else {
         const uint8_t *bytes = val.mv_data;
-        if (val.mv_size == KEY_RECORD && bytes[0] == KEY_DESTROYED) {
+        if (val.mv_size == KEY_RECORD && (bytes[0] == KEY_DESTROYED || bytes[0] == KEY_WIPED)) {
             hm_fail(err, HM_UNAVAILABLE, "the key of this person was destroyed");
         } else if (val.mv_size != KEY_RECORD || !unwrap(bytes + 1, about, k->institution, key)) {
             hm_fail(err, HM_INTERNAL, "%s: the key of a person is damaged", k->dir);
@@ -289,6 +292,8 @@ static int read_entries(struct hm_keyring *k, struct hm_buf *out) {
         if (hm_str_eq(hm_val_str(key), HM_LIT("t"))) continue;
         hm_put_str(out, hm_val_str(key));
         hm_put_str(out, hm_val_str(val));
+        char *value = out->data + out->len - val.mv_size;
+        if (val.mv_size == KEY_RECORD && value[0] == KEY_WIPED) value[0] = KEY_DESTROYED;
     }
     if (cursor) mdb_cursor_close(cursor);
     if (txn) mdb_txn_abort(txn);
@@ -298,12 +303,19 @@ static int read_entries(struct hm_keyring *k, struct hm_buf *out) {
 // ---- destruction
 // ------------------------------------------------------------------------------------------------------
 
-static int put_mark(struct hm_keyring *k, MDB_txn *txn, void *person) {
+static int put_state(struct hm_keyring *k, MDB_txn *txn, struct hm_str person, uint8_t state) {
     char name[1 + HM_ID_MAX];
-    static uint8_t value[KEY_RECORD] = {
-        KEY_DESTROYED}; // as long as a key: the page's old bytes are overwritten in place
-    MDB_val mk = hm_val(person_key(*(struct hm_str *)person, name)), val = {sizeof value, value};
+    uint8_t value[KEY_RECORD] = {state}; // as long as a key: the page's old bytes are overwritten in place
+    MDB_val mk = hm_val(person_key(person, name)), val = {sizeof value, value};
     return mdb_put(txn, k->dbi, &mk, &val, 0);
+}
+
+static int put_mark(struct hm_keyring *k, MDB_txn *txn, void *person) {
+    return put_state(k, txn, *(struct hm_str *)person, KEY_DESTROYED);
+}
+
+static int put_wiped(struct hm_keyring *k, MDB_txn *txn, void *person) {
+    return put_state(k, txn, *(struct hm_str *)person, KEY_WIPED);
 }
 
 // A second commit, so that no meta page leads to the pages before the destruction any more.
@@ -408,17 +420,21 @@ static int destroy(struct hm_keyring *k, struct hm_str person) {
     int state = 0;
     hm_buf_printf(&fresh, "%s.new", k->dir);
     int rc = remove_fresh(k, fresh.data);
+    if (!rc) rc = k->env ? 0 : reopen(k);
+    if (!rc) rc = wrapped_key(k, person, wrapped, &state);
+    if (rc || state == KEY_WIPED) goto out;
     // LMDB keeps page buffers for reuse, and what is left in them would come back to disk as slack: begin
     // with none.
-    if (!rc) rc = reopen(k);
-    if (!rc) rc = wrapped_key(k, person, wrapped, &state);
+    rc = reopen(k);
     if (!rc) rc = write_keys(k, put_mark, &person);
     if (!rc) rc = write_keys(k, put_turn, NULL);
     if (!rc && state == KEY_HERE) rc = wipe_file(k, wrapped);
+    if (!rc && state != KEY_DESTROYED) rc = write_keys(k, put_wiped, &person);
     if (!rc && state == KEY_DESTROYED) {
         rc = make_anew(k, fresh.data);
         remove_fresh(k, fresh.data);
     }
+out:
     sodium_memzero(wrapped, sizeof wrapped);
     hm_buf_free(&fresh);
     return rc;
@@ -474,7 +490,10 @@ static int put_entries(struct hm_keyring *k, MDB_txn *txn, void *entries) {
     struct hm_str key, value;
     int rc = 0;
     while (!rc && hm_keyring_entry_next(&in, &key, &value)) {
+        struct hm_str person;
+        uint8_t wiped[KEY_RECORD] = {KEY_WIPED}; // a file laid fresh never held the key
         MDB_val mk = hm_val(key), val = hm_val(value);
+        if (hm_keyring_entry_destroyed(key, value, &person)) val.mv_data = wiped;
         rc = mdb_put(txn, k->dbi, &mk, &val, MDB_APPEND); // sorted, no key twice: else MDB_KEYEXIST
     }
     return rc ? rc : in.bad ? EINVAL : 0;
@@ -499,7 +518,7 @@ static bool key_whole(struct hm_keyring *k, struct hm_str name, struct hm_str va
     if (name.len < 2 || name.ptr[0] != 'p') return true; // the institution's was opened with the keyring
     const uint8_t *bytes = (const uint8_t *)value.ptr;
     if (value.len != KEY_RECORD) return false;
-    if (bytes[0] == KEY_DESTROYED) return memcmp(bytes + 1, zeros, WRAPPED) == 0;
+    if (bytes[0] == KEY_DESTROYED || bytes[0] == KEY_WIPED) return memcmp(bytes + 1, zeros, WRAPPED) == 0;
     bool ok = bytes[0] == KEY_HERE && unwrap(bytes + 1, name, k->institution, key);
     sodium_memzero(key, sizeof key);
     return ok;

@@ -26,7 +26,11 @@ static int look(const char *line, void *arg) {
 bool hm_store_readers(struct hm_store *store, struct hm_store_readers *out) {
     struct oldest oldest = {0};
     MDB_envinfo info;
-    if (mdb_env_info(store->env, &info) != 0 || mdb_reader_list(store->env, look, &oldest) < 0) return false;
+    // The heads lie in the map: while it is moved there is nothing to see, and nobody here waits for that.
+    if (pthread_rwlock_tryrdlock(&store->map_lock) != 0) return false;
+    bool ok = mdb_env_info(store->env, &info) == 0 && mdb_reader_list(store->env, look, &oldest) >= 0;
+    pthread_rwlock_unlock(&store->map_lock);
+    if (!ok) return false;
     *out = (struct hm_store_readers){.last_txn = info.me_last_txnid, .reading = oldest.count};
     out->oldest_txn = oldest.count && oldest.txn < out->last_txn ? oldest.txn : out->last_txn;
     return true;

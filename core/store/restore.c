@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -134,7 +135,9 @@ static bool lay_keyring(struct laying *l) {
     struct hm_buf entries = {0};
     uint8_t id[16];
     char *to = hm_path(l->partial, "keyring");
-    bool ok = hm_set_keyring(l->r->set, &entries, l->err);
+    int lock = hm_set_lock(l->r->set, LOCK_SH, l->err); // a backup may be replacing it
+    bool ok = lock >= 0 && hm_set_keyring(l->r->set, &entries, l->err);
+    if (lock >= 0) close(lock);
     if (ok &&
         (!hm_keyring_entry_id(hm_buf_view(&entries), id) || memcmp(id, l->manifest.keyring, sizeof id) != 0))
         ok = hm_fail(l->err, HM_PARAMS, "%s/keyring is not the keyring of this institution", l->r->set);

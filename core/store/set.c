@@ -26,7 +26,6 @@
 
 #define KEYRING_MAX ((size_t)4 << 30)
 #define SETS_MAX ((size_t)1 << 20)
-#define ZEROS 65536u
 static const char first_line[] = "hamroh keyring 1\n";
 
 bool hm_backup_name_valid(struct hm_str name) {
@@ -44,29 +43,6 @@ bool hm_backup_name_valid(struct hm_str name) {
 // ---- files that must leave nothing behind
 // --------------------------------------------------------------------------------
 
-static int overwrite(int fd) {
-    static const char zeros[ZEROS];
-    struct stat st;
-    if (fstat(fd, &st) != 0) return errno;
-    for (off_t at = 0; at < st.st_size;) {
-        size_t part = st.st_size - at < (off_t)ZEROS ? (size_t)(st.st_size - at) : ZEROS;
-        ssize_t n = pwrite(fd, zeros, part, at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n < 0 ? errno : EIO;
-        at += n;
-    }
-    return fdatasync(fd) == 0 ? 0 : errno;
-}
-
-int hm_wipe_file(const char *path) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
-    int rc = overwrite(fd);
-    close(fd);
-    if (!rc && unlink(path) != 0) rc = errno;
-    return rc;
-}
-
 static int sync_folder_of(const char *path) {
     char *folder = hm_strdup(path), *slash = strrchr(folder, '/');
     if (slash) *slash = 0;
@@ -82,9 +58,18 @@ static char *old_of(const char *path) {
     return old.data;
 }
 
+// Until the exchange has happened, `old` is only another name of the file in force. And what is in force must
+// stay so after a loss of power before the one it replaced is gone.
 int hm_swap_finish(const char *path) {
+    struct stat now, before;
     char *old = old_of(path);
-    int rc = hm_wipe_file(old);
+    int rc = lstat(old, &before) == 0 ? 0 : errno;
+    if (rc)
+        rc = rc == ENOENT || rc == ENOTDIR ? 0 : rc;
+    else if (lstat(path, &now) == 0 && now.st_dev == before.st_dev && now.st_ino == before.st_ino)
+        rc = unlink(old) == 0 ? 0 : errno;
+    else if ((rc = sync_folder_of(path)) == 0)
+        rc = hm_wipe_file(old);
     free(old);
     return rc;
 }
@@ -97,9 +82,12 @@ int hm_swap_file(const char *fresh, const char *path) {
     if (!rc && (fd = open(path, O_WRONLY | O_CLOEXEC)) < 0 && errno != ENOENT) rc = errno;
     if (!rc && fd >= 0 && link(path, old) != 0 && errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
         rc = errno;
-    if (!rc && rename(fresh, path) != 0) rc = errno;
+    if (!rc && rename(fresh, path) != 0) {
+        rc = errno;
+        unlink(old); // what it names is still in force
+    }
     if (!rc) rc = sync_folder_of(path);
-    if (!rc && fd >= 0) rc = overwrite(fd);
+    if (!rc && fd >= 0) rc = hm_overwrite(fd);
     if (!rc && unlink(old) != 0 && errno != ENOENT) rc = errno;
     if (fd >= 0) close(fd);
     free(old);
@@ -225,12 +213,24 @@ out:
     return ok;
 }
 
-bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err) {
+int hm_set_lock(const char *set, int how, struct hm_error *err) {
     int fd = open(set, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-    if (fd < 0) return hm_fail(err, HM_UNAVAILABLE, "%s: %s", set, strerror(errno));
-    while ((rc = flock(fd, LOCK_EX)) != 0 && errno == EINTR)
+    if (fd < 0) {
+        hm_fail(err, HM_UNAVAILABLE, "%s: %s", set, strerror(errno));
+        return -1;
+    }
+    while ((rc = flock(fd, how)) != 0 && errno == EINTR)
         continue;
-    bool ok = rc == 0 ? refresh(store, set, only_known, err) : hm_mdb_fail(err, errno, set, "lock");
+    if (rc == 0) return fd;
+    hm_mdb_fail(err, errno, set, "lock");
+    close(fd);
+    return -1;
+}
+
+bool hm_set_refresh(struct hm_store *store, const char *set, bool only_known, struct hm_error *err) {
+    int fd = hm_set_lock(set, LOCK_EX, err);
+    if (fd < 0) return false;
+    bool ok = refresh(store, set, only_known, err);
     close(fd);
     return ok;
 }

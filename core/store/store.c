@@ -261,7 +261,8 @@ static bool look_at_files(struct hm_store *store, const struct hm_store_options 
 
 // On a full disk it cannot be made; then a bad end goes unnoticed, which is better than not to open.
 static void put_marker(struct hm_store *store) {
-    int fd = open(store->marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(store->marker, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    store->marked = fd >= 0; // not when it was left by a bad end
     if (fd >= 0) close(fd);
 }
 
@@ -389,8 +390,8 @@ bool hm_store_open(const char *dir, const struct hm_store_options *options, stru
     if (store->read_only) {
         ok = open_for_reading(store, err);
     } else {
+        put_marker(store); // durable with the folder, before anything is written but what opening writes
         ok = open_for_writing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
-        if (ok) put_marker(store);
         store->opened = ok;
     }
 out:
@@ -414,7 +415,7 @@ void hm_store_close(struct hm_store *store) {
     }
     if (store->env) mdb_env_close(store->env);
     hm_keyring_close(store->keyring);
-    if (store->opened && !hm_store_in_doubt(store)) unlink(store->marker);
+    if ((store->opened || store->marked) && !hm_store_in_doubt(store)) unlink(store->marker);
     free(store->marker);
     hm_touched_free(&store->touched);
     hm_types_unref(store->types);
@@ -461,6 +462,30 @@ bool hm_store_stats(struct hm_store *store, struct hm_store_stats *out, struct h
     return !rc || hm_mdb_fail(err, rc, store->dir, "stat");
 }
 
+static size_t next_size(const struct hm_store *store, size_t now) {
+    return now < store->map_max / 2 ? now * 2 : store->map_max;
+}
+
+size_t hm_store_map_max(const struct hm_store *store) {
+    return store->map_max;
+}
+
+// During a copy the map cannot grow, and a batch that meets its end waits for the end of the copy. So a
+// quarter of it is kept free. Only when nobody reads: there will be another write.
+void hm_store_grow_ahead(struct hm_store *store) {
+    MDB_envinfo info;
+    MDB_stat stat;
+    bool grown = false;
+    size_t size = 0;
+    if (mdb_env_info(store->env, &info) != 0 || mdb_env_stat(store->env, &stat) != 0) return;
+    size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
+    if (used < info.me_mapsize / 4 * 3 || pthread_rwlock_trywrlock(&store->map_lock) != 0) return;
+    size = next_size(store, info.me_mapsize);
+    if (size > info.me_mapsize) grown = mdb_env_set_mapsize(store->env, size) == 0;
+    pthread_rwlock_unlock(&store->map_lock);
+    if (grown) hm_log(HM_INFO, "store.grown", "\"dir\":\"%s\",\"bytes\":%zu", store->dir, size);
+}
+
 bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     MDB_envinfo info;
     bool ok = true;
@@ -469,7 +494,7 @@ bool hm_store_grow(struct hm_store *store, struct hm_error *err) {
     int rc = mdb_env_info(store->env, &info);
     size_t size = 0;
     if (!rc) {
-        size = info.me_mapsize < store->map_max / 2 ? info.me_mapsize * 2 : store->map_max;
+        size = next_size(store, info.me_mapsize);
         if (size <= info.me_mapsize) {
             hm_fail(err, HM_TOO_LARGE, "%s: the map has reached its limit of %zu bytes (setting map_max)",
                     store->dir, store->map_max);

@@ -13,6 +13,7 @@ bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_err
     if (store->read_only) return hm_fail(err, HM_INTERNAL, "%s is open read-only", store->dir);
     assert(!store->write);
     if (!hm_store_sound(store, err)) return false;
+    hm_store_grow_ahead(store);
     struct hm_write *w = hm_alloc(sizeof *w);
     int rc = mdb_txn_begin(store->env, NULL, 0, &w->txn);
     if (rc) {

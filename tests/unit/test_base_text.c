@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -374,6 +375,32 @@ static void files_are_written_whole_with_their_mode_and_read_back(void **state) 
     hm_buf_free(&back);
 }
 
+// What a crash in the middle of writing it leaves has a known name and is overwritten.
+static void a_secret_has_one_temporary_name_and_what_is_left_under_it_is_wiped(void **state) {
+    (void)state;
+    char dir[] = "/tmp/hamroh-test-XXXXXX", path[64], left[64], witness[64];
+    struct hm_buf back = {0};
+    struct hm_error err = {0};
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/key", dir);
+    snprintf(left, sizeof left, "%s/key.new", dir);
+    snprintf(witness, sizeof witness, "%s/witness", dir);
+    assert_true(hm_write_file(left, HM_LIT("secret"), 0600, &err));
+    assert_int_equal(link(left, witness), 0);
+    assert_true(hm_write_secret(path, HM_LIT("fresh"), &err));
+    assert_int_equal(access(left, F_OK), -1);
+    assert_true(hm_read_file(witness, 100, &back, &err));
+    assert_memory_equal(back.data, "\0\0\0\0\0\0", 6);
+    hm_buf_clear(&back);
+    assert_true(hm_read_file(path, 100, &back, &err));
+    assert_string_equal(back.data, "fresh");
+    assert_true(hm_secret_finish(path, &err)); // nothing to do
+    unlink(path);
+    unlink(witness);
+    assert_int_equal(rmdir(dir), 0);
+    hm_buf_free(&back);
+}
+
 static void a_long_error_is_cut_at_a_character(void **state) {
     (void)state;
     struct hm_buf b = {0};
@@ -476,6 +503,7 @@ int main(void) {
         cmocka_unit_test(wire_fields_come_back_and_nothing_is_read_past_the_end),
         cmocka_unit_test(codes_are_read_however_they_are_typed),
         cmocka_unit_test(buffers_grow_stay_terminated_and_compare),
+        cmocka_unit_test(a_secret_has_one_temporary_name_and_what_is_left_under_it_is_wiped),
         cmocka_unit_test(files_are_written_whole_with_their_mode_and_read_back),
         cmocka_unit_test(a_long_error_is_cut_at_a_character),
         cmocka_unit_test(the_clock_does_not_go_back_by_a_small_step),

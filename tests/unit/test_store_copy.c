@@ -4,6 +4,7 @@
 #include "store_fixture.h"
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define TYPES                                                                                                \
@@ -329,6 +330,83 @@ static void backups_made_during_writes_are_consistent_and_open_with_the_set_s_ke
     fx_free(&f);
 }
 
+struct copying {
+    struct fx *f;
+    const char *set;
+    struct hm_error err;
+    bool ok;
+};
+
+static void *copy_on(void *arg) {
+    struct copying *c = arg;
+    c->ok = hm_store_backup(c->f->store, c->set, "one", &c->err);
+    return NULL;
+}
+
+// What is written between that time and the snapshot is in the copy, never the other way round.
+static void a_backup_claims_no_time_after_its_snapshot(void **state) {
+    (void)state;
+    struct fx f;
+    struct hm_manifest m;
+    char set[128], partial[160], name[160];
+    pthread_t thread;
+    fx_new(&f, TYPES, 0);
+    snprintf(set, sizeof set, "%s/set", f.root);
+    snprintf(partial, sizeof partial, "%s/.one", set);
+    snprintf(name, sizeof name, "%s/one", set);
+    struct copying c = {.f = &f, .set = set};
+    hm_clock_manual(hm_now_ms());
+    pthread_rwlock_wrlock(&f.store->map_lock); // no snapshot is taken while this is held
+    assert_int_equal(pthread_create(&thread, NULL, copy_on, &c), 0);
+    while (access(partial, F_OK) != 0)
+        usleep(1000);
+    int64_t before_ms = hm_now_ms();
+    hm_clock_advance(1000);
+    pthread_rwlock_unlock(&f.store->map_lock);
+    pthread_join(thread, NULL);
+    if (!c.ok) fail_msg("%s", c.err.message);
+    assert_true(hm_manifest_read(name, &m, &f.err));
+    assert_true(m.made_ms <= before_ms);
+    fx_free(&f);
+}
+
+static void half_a_backup(const char *set, const char *name, const char *file) {
+    char path[200];
+    struct hm_error err;
+    snprintf(path, sizeof path, "%s/%s", set, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/%s/data.mdb", set, name);
+    assert_true(hm_write_file(path, S("half"), 0600, &err));
+    snprintf(path, sizeof path, "%s/%s/%s", set, name, file);
+    assert_true(hm_write_file(path, S("half"), 0600, &err));
+}
+
+static void backups_that_were_cut_short_are_taken_away_by_the_next(void **state) {
+    (void)state;
+    struct fx f;
+    char set[128], path[200];
+    fx_new(&f, TYPES, 0);
+    snprintf(set, sizeof set, "%s/set", f.root);
+    assert_int_equal(mkdir(set, 0700), 0);
+    half_a_backup(set, ".cut", "MANIFEST.a1b2c3");
+    half_a_backup(set, ".foreign", "photo.jpg");
+    half_a_backup(set, ".running", "MANIFEST");
+    snprintf(path, sizeof path, "%s/.running", set);
+    int fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_true(hm_store_backup(f.store, set, "one", &f.err));
+    assert_int_equal(access(path, F_OK), 0);
+    assert_false(hm_store_backup(f.store, set, "running", &f.err));
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/.cut", set);
+    assert_int_equal(access(path, F_OK), -1);
+    snprintf(path, sizeof path, "%s/.foreign/data.mdb", set);
+    assert_int_equal(access(path, F_OK), 0);
+    close(fd);
+    assert_true(hm_store_backup(f.store, set, "running", &f.err));
+    fx_free(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_flipped_bit_is_found),
@@ -337,6 +415,8 @@ int main(void) {
         cmocka_unit_test(the_newest_whole_backup_is_taken_when_none_is_named),
         cmocka_unit_test(a_damaged_backup_is_not_restored),
         cmocka_unit_test(backups_made_during_writes_are_consistent_and_open_with_the_set_s_keyring),
+        cmocka_unit_test(a_backup_claims_no_time_after_its_snapshot),
+        cmocka_unit_test(backups_that_were_cut_short_are_taken_away_by_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,25 @@ static void readers_see_whole_snapshots_while_the_map_grows(void **state) {
     fx_free(&f);
 }
 
+// During a copy it could not.
+static void the_map_grows_before_it_is_full_when_nobody_reads(void **state) {
+    (void)state;
+    struct fx f;
+    struct hm_store_stats stats;
+    char id[16], data[600];
+    fx_new(&f, TYPES, 1 << 20);
+    for (int i = 0; i < 6000; i++) {
+        snprintf(id, sizeof id, "%08d", i);
+        snprintf(data, sizeof data, "{\"n\":%d,\"t\":\"%0500d\"}", i, 0);
+        assert_int_equal(fx_put(&f, "thing", id, data), HM_OK);
+        assert_true(hm_store_stats(f.store, &stats, &f.err));
+        assert_true(stats.used_bytes < stats.map_bytes / 8 * 7);
+    }
+    assert_true(stats.map_bytes >= 4u << 20);
+    fx_verify(&f);
+    fx_free(&f);
+}
+
 static void a_map_at_its_limit_says_so_and_loses_nothing(void **state) {
     (void)state;
     struct fx f;
@@ -300,6 +319,7 @@ int main(void) {
         cmocka_unit_test(the_slot_of_a_killed_worker_is_cleared),
         cmocka_unit_test(a_worker_cannot_write),
         cmocka_unit_test(readers_see_whole_snapshots_while_the_map_grows),
+        cmocka_unit_test(the_map_grows_before_it_is_full_when_nobody_reads),
         cmocka_unit_test(a_map_at_its_limit_says_so_and_loses_nothing),
     };
     signal(SIGPIPE, SIG_IGN); // a worker that died is a failed test, not the end of all

@@ -1,6 +1,7 @@
 // Backup sets: one keyring for all backups of a set, and what destroying a key leaves in any file there is
 // (nothing), for somebody who has the server's key file and every copy.
 #include "store_fixture.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sodium.h>
@@ -378,6 +379,82 @@ static void a_destruction_that_was_cut_short_is_ended_by_repeating_it(void **sta
     fx_free(&f);
 }
 
+// Between link and rename the old name and the one in force are one file.
+static void a_keyring_whose_exchange_was_cut_short_before_it_happened_is_not_overwritten(void **state) {
+    (void)state;
+    struct fx f, g;
+    struct hm_restore r;
+    struct hm_buf out = {0};
+    char own[200], old[220];
+    fx_new(&f, TYPES, 0);
+    put(&f, 0, 10);
+    backup(&f, "set", "one");
+    snprintf(own, sizeof own, "%s/keyring/data.mdb", f.dir);
+    snprintf(old, sizeof old, "%s.old", own);
+    assert_int_equal(link(own, old), 0);
+    assert_int_equal(link(set_of(&f, "set/keyring"), set_of(&f, "set/keyring.old")), 0);
+    destroy(&f, "person-003", 1);
+    assert_int_equal(access(old, F_OK), -1);
+    assert_int_equal(access(set_of(&f, "set/keyring.old"), F_OK), -1);
+    restored(&f, "set", "one", &g, &r);
+    hm_store_close(f.store);
+    fx_open(&f, 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(unseal(&f, i, &out), i == 3 ? HM_UNAVAILABLE : HM_OK);
+        assert_int_equal(unseal(&g, i, &out), i == 3 ? HM_UNAVAILABLE : HM_OK);
+    }
+    hm_store_close(g.store);
+    hm_buf_free(&out);
+    fx_free(&f);
+}
+
+// An exchange that fails leaves no second name for what is still in force.
+static void an_exchange_that_fails_changes_nothing(void **state) {
+    (void)state;
+    struct fx f;
+    struct hm_buf out = {0};
+    char own[200], old[220];
+    fx_new(&f, TYPES, 0);
+    snprintf(own, sizeof own, "%s/file", f.root);
+    snprintf(old, sizeof old, "%s/file.old", f.root);
+    assert_true(hm_write_file(own, S("in force"), 0600, &f.err));
+    assert_int_equal(hm_swap_file(set_of(&f, "not-there"), own), ENOENT);
+    assert_int_equal(access(old, F_OK), -1);
+    assert_true(hm_read_file(own, 100, &out, &f.err));
+    assert_string_equal(out.data, "in force");
+    hm_buf_free(&out);
+    fx_free(&f);
+}
+
+static ino_t keyring_inode(struct fx *f) {
+    struct stat st;
+    char own[200];
+    snprintf(own, sizeof own, "%s/keyring/data.mdb", f->dir);
+    assert_int_equal(stat(own, &st), 0);
+    return st.st_ino;
+}
+
+// A restored server erases once more everybody ever erased.
+static void a_key_that_was_wiped_is_not_wiped_again(void **state) {
+    (void)state;
+    struct fx f, g;
+    struct hm_restore r;
+    fx_new(&f, TYPES, 0);
+    put(&f, 0, 10);
+    backup(&f, "set", "one");
+    destroy(&f, "person-004", 1);
+    ino_t first = keyring_inode(&f);
+    destroy(&f, "person-004", 1);
+    assert_true(keyring_inode(&f) == first);
+    restored(&f, "set", "one", &g, &r);
+    first = keyring_inode(&g);
+    destroy(&g, "person-004", 0);
+    assert_true(keyring_inode(&g) == first);
+    fx_verify(&g);
+    hm_store_close(g.store);
+    fx_free(&f);
+}
+
 static void a_restored_copy_may_go_on_in_the_same_set_and_no_key_is_lost(void **state) {
     (void)state;
     struct fx f, g, h;
@@ -424,6 +501,9 @@ int main(void) {
         cmocka_unit_test(after_destroying_a_key_no_copy_made_before_opens_even_with_every_key_that_is_left),
         cmocka_unit_test(a_set_that_cannot_be_reached_is_named_and_caught_up_by_the_next_backup_into_it),
         cmocka_unit_test(a_destruction_that_was_cut_short_is_ended_by_repeating_it),
+        cmocka_unit_test(a_keyring_whose_exchange_was_cut_short_before_it_happened_is_not_overwritten),
+        cmocka_unit_test(an_exchange_that_fails_changes_nothing),
+        cmocka_unit_test(a_key_that_was_wiped_is_not_wiped_again),
         cmocka_unit_test(a_restored_copy_may_go_on_in_the_same_set_and_no_key_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
