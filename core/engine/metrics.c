@@ -181,7 +181,7 @@ static void sample_workers(const struct institution *inst, uint64_t now_us, stru
 static void sample_store(struct institution *inst, uint64_t now_us, struct sample *s) {
     struct hm_store_stats stats;
     struct hm_store_readers readers;
-    s->map_max = inst->engine->settings.map_max;
+    s->map_max = hm_store_map_max(inst->store);
     if (hm_store_stats(inst->store, &stats, NULL)) {
         s->map = stats.map_bytes;
         s->used = stats.used_bytes;
