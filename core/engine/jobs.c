@@ -20,7 +20,7 @@
 #define RECOVER_MAX 10000     // newest job records looked at when the institution opens
 #define RESULT_FRAME_MAX (16u << 20)
 #define QUEUED_MAX 100        // of an institution
-#define QUEUED_ACCOUNT_MAX 10 // of them, begun by one account
+#define QUEUED_ACCOUNT_MAX 20 // of them, begun by one account
 #define QUEUED_WAIT_S 10
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };

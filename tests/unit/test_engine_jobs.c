@@ -101,11 +101,11 @@ static void so_many_jobs_may_wait_and_no_more(void **state) {
         job_params(first);
         until_has(h, first, "\"state\":\"running\"");
     }
-    while (ann_has < 20 && ask(h, ann, "job.loop", "{}") == HM_OK)
+    while (ann_has < 40 && ask(h, ann, "job.loop", "{}") == HM_OK)
         ann_has++;
     assert_int_equal(last_reply.code, HM_TOO_MANY);
     assert_string_equal(last_reply.data, "{\"retry_after\":10}");
-    assert_int_equal(ann_has, 10);
+    assert_int_equal(ann_has, 20);
     assert_ok(ask(h, bob, "job.loop", "{}"));
     job_params(first);
     for (all = ann_has + 1; all < 200 && ask(h, h->control, "job.loop", "{}") == HM_OK; all++)
