@@ -560,7 +560,7 @@ static void put_due(uint64_t *next_ns, uint64_t step) {
 static void run_until(uint64_t end, uint64_t *next_ns, uint64_t step) {
     while (now_ns() < end) {
         if (step) put_due(next_ns, step);
-        turn(step ? 0 : 10);
+        turn(step ? 1 : 10); // not spinning: the processor is the server's, too
     }
 }
 

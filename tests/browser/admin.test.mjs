@@ -140,9 +140,13 @@ world.test('the audit tells who opened what of whom and why, the newest first, p
   const name = mentor.person.data.name;
   const psychologist = await demo.person('psychologist', { size: wide });
   await psychologist.page.getByRole('listitem').filter({ hasText: name }).getByRole('link').click();
-  await psychologist.page.getByLabel('Why do you open it?').fill('asked for help');
-  await psychologist.page.keyboard.press('Enter');
-  await psychologist.page.getByRole('table').waitFor();
+  // The answers have just been given: the feed may draw the list anew between the filling and the Enter.
+  for (let tries = 1; ; tries++) {
+    await psychologist.page.getByLabel('Why do you open it?').fill('asked for help');
+    await psychologist.page.keyboard.press('Enter');
+    const shown = psychologist.page.getByRole('table').waitFor(tries < 4 ? { timeout: 10000 } : {});
+    if (await shown.then(() => true, (error) => { if (tries === 4) throw error; })) break;
+  }
 
   const admin = await demo.person('administrator', { size: narrow });
   const { page } = admin;
