@@ -158,7 +158,7 @@ static const char *check_scalar(const char **fault, const char *at, const char *
     }
 }
 
-static enum hm_json_kind kind_of(char first) {
+enum hm_json_kind hm_json_kind_of(char first) {
     switch (first) {
     case '{':
         return HM_JSON_OBJECT;
@@ -241,7 +241,7 @@ bool hm_json_parse(struct hm_str text, struct hm_json *out, struct hm_error *err
         const char *behind = at;
         at = fault = skip_space(at, end);
         if (at == end) {
-            *out = (struct hm_json){kind_of(*first), {first, (size_t)(behind - first)}};
+            *out = (struct hm_json){hm_json_kind_of(*first), {first, (size_t)(behind - first)}};
             return true;
         }
         why = "something follows the value";
@@ -303,7 +303,7 @@ bool hm_json_next(struct hm_json_iter *it, struct hm_json *key, struct hm_json *
         at = skip_space(skip_space(behind, it->end) + 1, it->end); // the colon
     }
     const char *behind = skip_value(at, it->end);
-    *value = (struct hm_json){kind_of(*at), {at, (size_t)(behind - at)}};
+    *value = (struct hm_json){hm_json_kind_of(*at), {at, (size_t)(behind - at)}};
     it->at = behind;
     return true;
 }

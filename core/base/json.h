@@ -25,6 +25,8 @@ struct hm_json {
     struct hm_str raw;
 };
 
+// Of a checked value, from its first character.
+enum hm_json_kind hm_json_kind_of(char first);
 // Checks the whole text and gives its value. On failure the error names the byte offset (code HM_PARSE).
 bool hm_json_parse(struct hm_str text, struct hm_json *out, struct hm_error *err);
 

@@ -41,6 +41,7 @@ struct erasing {
     struct call *call; // NULL: taken up again at a start
     char person[HM_ID_MAX + 1];
     char *by, *reason;
+    char audit[37]; // id of its entry there, from the beginning: written again, it is the same entry
     bool destroyed, audited, named;
     struct hm_buf names; // packed: every name, folded name and number the person ever had
     uint64_t log_read;   // up to this change of the log
@@ -95,6 +96,7 @@ static void line_of(const struct erasing *e, struct hm_buf *out) {
     hm_json_member_str(out, "person", hm_str_of(e->person));
     if (e->by) hm_json_member_str(out, "by", hm_str_of(e->by));
     if (e->reason) hm_json_member_str(out, "reason", hm_str_of(e->reason));
+    if (e->audit[0]) hm_json_member_str(out, "audit", hm_str_of(e->audit));
     hm_buf_text(out, "}\n");
 }
 
@@ -428,7 +430,10 @@ static void go(struct erasing *e) {
 static void put_audit(struct erasing *e, struct commit_item *item) {
     struct hm_buf data = {0};
     char id[37];
-    hm_uuid7(item->commit.now_ms, id);
+    if (e->audit[0])
+        memcpy(id, e->audit, sizeof id);
+    else // begun by a restored keyring of an older version
+        hm_uuid7(item->commit.now_ms, id);
     hm_buf_char(&data, '{');
     hm_json_member_str(&data, "who", hm_str_of(e->by ? e->by : ""));
     hm_json_member_str(&data, "whose", hm_str_of(e->person));
@@ -440,7 +445,7 @@ static void put_audit(struct erasing *e, struct commit_item *item) {
     hm_json_member_str(&data, "why", hm_buf_view(&why));
     hm_json_member_int(&data, "time", item->commit.now_ms);
     hm_buf_char(&data, '}');
-    hm_item_put(item, "audit", hm_str_of(id), 0, hm_buf_view(&data), "role:administrator");
+    hm_item_put(item, "audit", hm_str_of(id), HM_ANY_VERSION, hm_buf_view(&data), "role:administrator");
     hm_idem_forget(item);
     hm_buf_free(&why);
     hm_buf_free(&data);
@@ -572,6 +577,7 @@ void hm_person_erase(struct call *call) {
         snprintf(e->person, sizeof e->person, "%s", person);
         e->by = hm_strdup(call->by);
         e->reason = hm_strdup(reason);
+        hm_uuid7(hm_now_ms(), e->audit);
         if (file_change(e, true, &err)) {
             go(e);
         } else {
@@ -602,6 +608,7 @@ static void resume_next(struct institution *inst, struct hm_str lines) {
         }
         e->by = text_of(line, "by");
         e->reason = text_of(line, "reason");
+        if (!hm_json_get_text(line, "audit", e->audit, sizeof e->audit)) e->audit[0] = '\0';
         hm_buf_str(&e->others, lines);
         go(e);
         return;

@@ -177,6 +177,16 @@ static void totp_confirm(struct call *call) {
     }
 }
 
+// A code that was not good counts as a guess.
+static void not_proved(struct call *call, const struct hm_error *err) {
+    if (err->code == HM_UNAUTHENTICATED) {
+        hm_rates_failed_code(call->engine->rates, call->institution->id, call->session->login);
+        hm_call_param(call, "code", err->message);
+    } else {
+        hm_call_fail_error(call, err);
+    }
+}
+
 // ---- session.totp_renew -------------------------------------------------------------------------------
 
 struct renewal {
@@ -235,11 +245,8 @@ static void renew(struct renewal *r) {
         item->arg = r;
         hm_item_submit(item, renewed); // as above: in no idem record
         r = NULL;
-    } else if (err.code == HM_UNAUTHENTICATED) {
-        hm_rates_failed_code(rates, place, session->login);
-        hm_call_param(call, "code", err.message);
     } else {
-        hm_call_fail_error(call, &err);
+        not_proved(call, &err);
     }
     hm_factor_free(&f);
     if (r) renewal_free(r);
@@ -294,11 +301,8 @@ static void disable_verified(void *arg, bool ok, const char *hash) {
         struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
         remove_factor(item, &f, session->person, "totp_off", call->caller->address);
         hm_item_finish_call(item, call, HM_LIT("{}"), hm_call_committed);
-    } else if (err.code == HM_UNAUTHENTICATED) {
-        hm_rates_failed_code(rates, place, session->login);
-        hm_call_param(call, "code", err.message);
     } else {
-        hm_call_fail_error(call, &err);
+        not_proved(call, &err);
     }
     hm_factor_free(&f);
 }

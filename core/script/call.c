@@ -29,30 +29,11 @@ void hm_push_str(lua_State *L, struct hm_str s) {
 }
 
 // What we wrote ourselves need not be parsed to be known.
-static enum hm_json_kind kind_of(char first) {
-    switch (first) {
-    case '{':
-        return HM_JSON_OBJECT;
-    case '[':
-        return HM_JSON_ARRAY;
-    case '"':
-        return HM_JSON_STRING;
-    case 't':
-        return HM_JSON_TRUE;
-    case 'f':
-        return HM_JSON_FALSE;
-    case 'n':
-        return HM_JSON_NULL;
-    default:
-        return HM_JSON_NUMBER;
-    }
-}
-
 struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what) {
     struct hm_buf *b = hm_scratch(hm_host_of(L), which);
     struct hm_error err = {0};
     if (!hm_lua_to_json_opt(L, index, false, 8u << 20, b, &err)) luaL_error(L, "%s: %s", what, err.message);
-    return (struct hm_json){kind_of(b->data[0]), hm_buf_view(b)};
+    return (struct hm_json){hm_json_kind_of(b->data[0]), hm_buf_view(b)};
 }
 
 // Errors of the protocol are tables {code=, message=, data=} with this metatable, so that a plugin may look

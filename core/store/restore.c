@@ -1,6 +1,8 @@
 // Laying a backup as the folder of an institution: every byte is checked before the folder appears under its
 // name, with the keyring of the set, a new epoch, and a note of whose keys were destroyed since. Any thread;
 // nobody uses the new folder yet.
+#include "base/clock.h"
+#include "base/id.h"
 #include "store/internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -116,13 +118,15 @@ static bool note_destroyed(struct laying *l, struct hm_str entries) {
     struct hm_reader in = hm_reader_of(entries);
     struct hm_str key, value, person;
     struct hm_buf lines = {0};
-    char *path = hm_path(l->partial, "erasing");
+    char *path = hm_path(l->partial, "erasing"), audit[37];
     bool ok = true;
     while (hm_keyring_entry_next(&in, &key, &value)) {
         if (!hm_keyring_entry_destroyed(key, value, &person)) continue;
         l->r->destroyed++;
         hm_buf_text(&lines, "{\"person\":");
         hm_json_put_str(&lines, person);
+        hm_uuid7(hm_now_ms(), audit);
+        hm_json_member_str(&lines, "audit", hm_str_of(audit));
         hm_buf_text(&lines, "}\n");
     }
     if (lines.len) ok = hm_write_file(path, hm_buf_view(&lines), 0600, l->err);

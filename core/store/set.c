@@ -293,8 +293,9 @@ bool hm_store_forget_set(struct hm_store *store, const char *set, struct hm_erro
     return change_sets(store, set, false, err);
 }
 
-bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct hm_buf *missing,
-                           struct hm_error *err) {
+// Calls fn for the path of every set that the store remembers; none is locked meanwhile.
+static bool each_set(struct hm_store *store, void (*fn)(struct hm_store *store, const char *set, void *arg),
+                     void *arg, struct hm_error *err) {
     struct hm_buf sets = {0};
     struct hm_str rest, set;
     pthread_mutex_lock(&store->sets_lock);
@@ -303,28 +304,50 @@ bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct h
     rest = hm_buf_view(&sets);
     while (ok && next_set(&rest, &set)) {
         char *path = hm_str_dup(set);
-        struct hm_error why = {0};
-        if (hm_set_refresh(store, path, true, &why)) {
-            (*refreshed)++;
-        } else {
-            hm_log(HM_WARN, "backup.set_missing", "\"code\":%d", (int)why.code);
-            hm_packed_add(missing, set);
-        }
+        fn(store, path, arg);
         free(path);
     }
     hm_buf_free(&sets);
     return ok;
 }
 
-static void each_in(const char *set, void (*fn)(void *arg, const struct hm_backup *backup), void *arg) {
+struct refreshing {
+    unsigned *refreshed;
+    struct hm_buf *missing;
+};
+
+static void refresh_one(struct hm_store *store, const char *set, void *arg) {
+    struct refreshing *r = arg;
+    struct hm_error why = {0};
+    if (hm_set_refresh(store, set, true, &why)) {
+        (*r->refreshed)++;
+    } else {
+        hm_log(HM_WARN, "backup.set_missing", "\"code\":%d", (int)why.code);
+        hm_packed_add(r->missing, hm_str_of(set));
+    }
+}
+
+bool hm_store_refresh_sets(struct hm_store *store, unsigned *refreshed, struct hm_buf *missing,
+                           struct hm_error *err) {
+    return each_set(store, refresh_one, &(struct refreshing){refreshed, missing}, err);
+}
+
+struct listing {
+    void (*fn)(void *arg, const struct hm_backup *backup);
+    void *arg;
+};
+
+static void list_one(struct hm_store *store, const char *set, void *arg) {
+    const struct listing *l = arg;
     DIR *folder = opendir(set);
+    (void)store;
     if (!folder) return;
     for (struct dirent *entry; (entry = readdir(folder));) {
         struct hm_manifest m;
         if (!hm_backup_name_valid(hm_str_of(entry->d_name))) continue;
         char *path = hm_path(set, entry->d_name);
         if (hm_manifest_read(path, &m, NULL))
-            fn(arg, &(struct hm_backup){set, entry->d_name, m.made_ms, m.data.bytes});
+            l->fn(l->arg, &(struct hm_backup){set, entry->d_name, m.made_ms, m.data.bytes});
         free(path);
     }
     closedir(folder);
@@ -332,17 +355,5 @@ static void each_in(const char *set, void (*fn)(void *arg, const struct hm_backu
 
 bool hm_store_each_backup(struct hm_store *store, void (*fn)(void *arg, const struct hm_backup *backup),
                           void *arg, struct hm_error *err) {
-    struct hm_buf sets = {0};
-    struct hm_str rest, set;
-    pthread_mutex_lock(&store->sets_lock);
-    bool ok = read_sets(store, &sets, err);
-    pthread_mutex_unlock(&store->sets_lock);
-    rest = hm_buf_view(&sets);
-    while (ok && next_set(&rest, &set)) {
-        char *path = hm_str_dup(set);
-        each_in(path, fn, arg);
-        free(path);
-    }
-    hm_buf_free(&sets);
-    return ok;
+    return each_set(store, list_one, &(struct listing){fn, arg}, err);
 }

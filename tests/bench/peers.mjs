@@ -20,7 +20,6 @@ async function node(world) {
     name: `Node ${process.versions.node}, ws and lmdb`,
     server,
     options: { setup },
-    echo: undefined,
     get: lines('node-get', world.pairs.map((p) => request('record.get', { type: 'pair', id: p.id }))),
     send: lines('node-send', world.pairs.map((p) => request('message.send', { to: `pair:${p.id}`, text: world.text }))),
   };

@@ -1,19 +1,8 @@
-// An authenticator app, of an implementation of its own (RFC 6238 over node:crypto), and the dialogs of the second factor.
+// The dialogs of the second factor, with the authenticator app of the tests.
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
+import { code } from '../protocol/totp.mjs';
 
-function base32(text) {
-  let bits = '';
-  for (const c of text) bits += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0');
-  return Buffer.from(bits.match(/.{8}/g).map((b) => parseInt(b, 2)));
-}
-/** What the app shows, `steps` of 30 s from now. */
-export function code(secret, steps = 0) {
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000) + steps));
-  const mac = createHmac('sha1', base32(secret)).update(counter).digest();
-  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1000000).padStart(6, '0');
-}
+export { code };
 
 /** The dialog that shows recovery codes this once, to its end. */
 export async function keep_codes(page) {

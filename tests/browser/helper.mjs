@@ -125,6 +125,16 @@ export class Demo {
   }
 }
 
+/** Login and password typed in, of the demo. */
+export async function password_in(world, one, login) {
+  const { page } = one;
+  await page.goto(world.server.http);
+  await page.getByLabel('Institution').selectOption('demo');
+  await page.getByLabel('Login').fill(login);
+  await page.getByLabel('Password').fill(words);
+  await page.keyboard.press('Enter');
+}
+
 /** For a file of tests: world.test(name, body) and world.demo. */
 export function demo_for(test, options = {}) {
   // Before the hooks of the server, so that the browser is gone when it stops.

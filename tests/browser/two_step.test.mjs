@@ -3,18 +3,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { code, set_up } from './authenticator.mjs';
-import { demo_for, phone, until, wide, words } from './helper.mjs';
+import { demo_for, password_in, phone, until, wide, words } from './helper.mjs';
 
 const world = demo_for(test);
-
-async function password_in(one, login) {
-  const { page } = one;
-  await page.goto(world.server.http);
-  await page.getByLabel('Institution').selectOption('demo');
-  await page.getByLabel('Login').fill(login);
-  await page.getByLabel('Password').fill(words);
-  await page.keyboard.press('Enter');
-}
 
 async function at_the_second_step(page, text) {
   await page.getByRole('heading', { name: 'One more step' }).waitFor();
@@ -25,7 +16,7 @@ async function at_the_second_step(page, text) {
 world.test('a second factor is set up, asked for, replaced by a recovery code and turned off again', async (_, demo) => {
   const one = await demo.visitor({ size: phone });
   const { page } = one;
-  await password_in(one, 'mentor');
+  await password_in(world, one, 'mentor');
   await page.getByRole('navigation').waitFor();
   await demo.go(one, 'me');
   await page.getByRole('button', { name: 'Set it up' }).click();
@@ -34,7 +25,7 @@ world.test('a second factor is set up, asked for, replaced by a recovery code an
   await page.getByText('Recovery codes left: 10').waitFor();
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
 
-  await password_in(one, 'mentor');
+  await password_in(world, one, 'mentor');
   await at_the_second_step(page, code(secret, 1000));
   await page.getByText('This code is wrong or was used already.').waitFor();
   await at_the_second_step(page, code(secret, 1)); // the present one confirmed the set-up
@@ -42,7 +33,7 @@ world.test('a second factor is set up, asked for, replaced by a recovery code an
 
   // The phone is lost: on a laptop a recovery code does.
   const laptop = await demo.visitor({ size: wide });
-  await password_in(laptop, 'mentor');
+  await password_in(world, laptop, 'mentor');
   await laptop.page.getByRole('button', { name: 'I do not have my phone: use a recovery code' }).click();
   await at_the_second_step(laptop.page, codes[3].toLowerCase());
   await laptop.page.getByText('A recovery code was used. Left: 9.').waitFor();
@@ -77,7 +68,7 @@ world.test('signing out everywhere else leaves this device alone', async (_, dem
   const phones = [];
   for (let i = 0; i < 3; i++) {
     const one = await demo.visitor({ size: phone });
-    await password_in(one, 'mentee');
+    await password_in(world, one, 'mentee');
     await one.page.getByRole('navigation').waitFor();
     phones.push(one);
   }
@@ -91,7 +82,7 @@ world.test('signing out everywhere else leaves this device alone', async (_, dem
 world.test('what the server cannot do yet is not offered again', async (_, demo) => {
   const one = await demo.visitor({ size: phone });
   const { page } = one;
-  await password_in(one, 'mentee');
+  await password_in(world, one, 'mentee');
   await page.getByRole('navigation').waitFor();
   await demo.go(one, 'me');
   const button = page.getByRole('button', { name: 'Download my data' });
@@ -113,7 +104,7 @@ world.test('staff for whom it is required set it up first, and go on without sig
   await server.serve();
   const one = await demo.visitor({ size: wide });
   const { page } = one;
-  await password_in(one, 'coordinator');
+  await password_in(world, one, 'coordinator');
   await page.getByText('For staff this is required here.').waitFor();
   assert.equal(await page.getByRole('navigation').count(), 0);
   await page.evaluate(() => (location.hash = '#/people'));

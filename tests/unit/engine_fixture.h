@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/internal.h"
 #include "fake_worker.h"
 
 #include <setjmp.h>
@@ -236,6 +237,25 @@ static inline void house_free(struct house *h) {
     hm_buf_free(&h->heard.ended);
     ev_loop_destroy(h->loop);
     nftw(h->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline bool count_record(void *arg, const struct hm_record *record, struct hm_json data) {
+    (void)record, (void)data;
+    ++*(size_t *)arg;
+    return true;
+}
+
+// How many records of a type there are, hidden ones too.
+static inline size_t records(struct house *h, const char *type) {
+    struct hm_store *store = hm_engine_store(h->engine, "i");
+    struct hm_types *types = hm_store_types(store);
+    struct hm_read *read = NULL;
+    size_t n = 0;
+    assert_true(hm_read_begin(store, &read, NULL));
+    hm_read_each(read, types, type, NULL, HM_LIT(""), false, count_record, &n);
+    hm_read_end(read);
+    hm_types_unref(types);
+    return n;
 }
 
 static inline int house_setup(void **state) {

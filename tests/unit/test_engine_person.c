@@ -56,6 +56,28 @@ static void an_erasing_cut_short_by_the_end_of_the_server_is_ended_by_the_next(v
     assert_has(last_reply.result, "erase: again");
 }
 
+static void a_sign_in_while_somebody_is_erased_leaves_nothing(void **state) {
+    struct house *h = *state;
+    struct reply late, wrong;
+    account(h, "ann", "p1", "[]"); // at full cost
+    struct hm_caller *a = stranger();
+    call_as(h, a, "session.login", "{\"institution\":\"i\",\"login\":\"ann\",\"password\":\"" PASSWORD "\"}",
+            &late);
+    call_as(h, a, "session.login", "{\"institution\":\"i\",\"login\":\"ann\",\"password\":\"wrong\"}",
+            &wrong);
+    assert_ok(ask(h, h->control, "person.erase", "{\"person\":\"p1\",\"reason\":\"asked\"}"));
+    await(h, &late);
+    await(h, &wrong);
+    assert_int_equal(late.code, HM_UNAUTHENTICATED);
+    spin(h, NULL, 0.3);
+    assert_null(a->session);
+    assert_int_equal(records(h, "session"), 0);
+    assert_int_equal(records(h, "sign_in"), 0);
+    reply_free(&late);
+    reply_free(&wrong);
+    hm_caller_unref(a);
+}
+
 static void nobody_erases_themselves_or_somebody_who_is_not_there(void **state) {
     struct house *h = *state;
     account(h, "adm", "p1", "[\"administrator\"]");
@@ -93,6 +115,7 @@ int main(int argc, char **argv) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
     const struct CMUnitTest tests[] = {
         TEST(an_erasing_cut_short_by_the_end_of_the_server_is_ended_by_the_next),
+        TEST(a_sign_in_while_somebody_is_erased_leaves_nothing),
         TEST(nobody_erases_themselves_or_somebody_who_is_not_there),
         TEST(two_exports_at_once_are_enough),
     };

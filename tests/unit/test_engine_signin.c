@@ -143,30 +143,6 @@ static void a_sign_in_under_way_ends_with_the_sessions_of_the_account(void **sta
     hm_caller_unref(thief);
 }
 
-static size_t records(struct house *h, const char *type);
-
-static void a_sign_in_while_somebody_is_erased_leaves_nothing(void **state) {
-    struct house *h = *state;
-    struct reply late, wrong;
-    account(h, "ann", "p1", "[]"); // at full cost
-    struct hm_caller *a = stranger();
-    call_as(h, a, "session.login", "{\"institution\":\"i\",\"login\":\"ann\",\"password\":\"" PASSWORD "\"}",
-            &late);
-    call_as(h, a, "session.login", "{\"institution\":\"i\",\"login\":\"ann\",\"password\":\"wrong\"}",
-            &wrong);
-    assert_ok(ask(h, h->control, "person.erase", "{\"person\":\"p1\",\"reason\":\"asked\"}"));
-    await(h, &late);
-    await(h, &wrong);
-    assert_int_equal(late.code, HM_UNAUTHENTICATED);
-    spin(h, NULL, 0.3);
-    assert_null(a->session);
-    assert_int_equal(records(h, "session"), 0);
-    assert_int_equal(records(h, "sign_in"), 0);
-    reply_free(&late);
-    reply_free(&wrong);
-    hm_caller_unref(a);
-}
-
 static void commit_begins(struct institution *inst) {
     hm_committer_flush(inst);
     for (bool taken = false; !taken;) {
@@ -294,24 +270,6 @@ static void a_session_that_nobody_uses_ends_by_itself(void **state) {
     assert_string_equal(h->heard.ended.data, "ann expired;");
     assert_int_equal(ask(h, a, "session.list", "{}"), HM_UNAUTHENTICATED);
     hm_caller_unref(a);
-}
-
-static bool count_record(void *arg, const struct hm_record *record, struct hm_json data) {
-    (void)record, (void)data;
-    ++*(size_t *)arg;
-    return true;
-}
-
-static size_t records(struct house *h, const char *type) {
-    struct hm_store *store = hm_engine_store(h->engine, "i");
-    struct hm_types *types = hm_store_types(store);
-    struct hm_read *read = NULL;
-    size_t n = 0;
-    assert_true(hm_read_begin(store, &read, NULL));
-    hm_read_each(read, types, type, NULL, HM_LIT(""), false, count_record, &n);
-    hm_read_end(read);
-    hm_types_unref(types);
-    return n;
 }
 
 static void expired_sessions_and_too_many_go_with_the_next_sign_in(void **state) {
@@ -783,7 +741,6 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(a_token_is_never_taken_from_a_client),
         TEST(a_sign_in_under_way_ends_with_the_sessions_of_the_account),
-        TEST(a_sign_in_while_somebody_is_erased_leaves_nothing),
         TEST(a_sign_in_in_the_same_moment_ends_too),
         TEST(ending_the_others_keeps_this_one_also_after_a_restart),
         TEST(only_administrators_end_the_sessions_of_others),

@@ -122,6 +122,16 @@ function SetUp({ done, close }: { done: () => void; close: () => void }) {
   );
 }
 
+/** A code of the app, or a recovery code. */
+function EitherCode() {
+  return (
+    <label class="field">
+      <span>{t('second-either')}</span>
+      <input name="code" required autocomplete="one-time-code" spellcheck={false} maxLength={30} />
+    </label>
+  );
+}
+
 function TurnOff({ done }: { done: () => void }) {
   const [problem, set_problem] = useState('');
   const form = useRef<HTMLFormElement>(null);
@@ -145,10 +155,7 @@ function TurnOff({ done }: { done: () => void }) {
           <span>{t('password')}</span>
           <input name="password" type="password" required autocomplete="current-password" />
         </label>
-        <label class="field">
-          <span>{t('second-either')}</span>
-          <input name="code" required autocomplete="one-time-code" spellcheck={false} maxLength={30} />
-        </label>
+        <EitherCode />
         <p class="problem" role="alert">
           {problem}
         </p>
@@ -180,10 +187,7 @@ function Renew({ done }: { done: () => void }) {
       <summary>{t('recovery-renew')}</summary>
       <p class="note">{t('recovery-renew-note')}</p>
       <form ref={form} onSubmit={(e) => (e.preventDefault(), void submit())}>
-        <label class="field">
-          <span>{t('second-either')}</span>
-          <input name="code" required autocomplete="one-time-code" spellcheck={false} maxLength={30} />
-        </label>
+        <EitherCode />
         <p class="problem" role="alert">
           {problem}
         </p>

@@ -185,7 +185,9 @@ function Entrusted({ id }: { id: string }) {
   const [why, set_why] = useState('');
   const [seen, set_seen] = useState<Opened | null>(null);
   const [problem, set_problem] = useState('');
+  const form = useRef<HTMLFormElement>(null);
   const open = async (): Promise<void> => {
+    if (!form.current!.reportValidity()) return;
     try {
       set_seen(await call<Opened>('questionnaire.open', { result: id, why }));
       set_problem('');
@@ -208,7 +210,7 @@ function Entrusted({ id }: { id: string }) {
           </tbody>
         </table>
       ) : (
-        <form class="card" onSubmit={(e) => (e.preventDefault(), void open())}>
+        <form ref={form} class="card" onSubmit={(e) => (e.preventDefault(), void open())}>
           <label class="field">
             <span>{t('entrusted-why')}</span>
             <input required minLength={3} maxLength={200} value={why} onInput={(e) => set_why(e.currentTarget.value)} />
@@ -216,7 +218,7 @@ function Entrusted({ id }: { id: string }) {
           <p class="problem" role="alert">
             {problem}
           </p>
-          <Act class="primary" type="submit" do={open} disabled={why.trim().length < 3}>
+          <Act class="primary" type="submit" do={open}>
             <Icon name="lock" /> {t('entrusted-open')}
           </Act>
         </form>
