@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #define INSTALLED "/usr/share/hamroh"
-#define STEPS_MAX 1000000
+#define STEPS_MAX 100000 // with MEMORY_MAX: what a text that grows step by step costs
 // What a bearer token may have (RFC 6750, 2.1)
 #define TOKEN_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
-#define MEMORY_MAX (8u << 20)
+#define MEMORY_MAX (1u << 20)
 
 enum kind { TEXT, FLAG, CLOCK, LEVEL, COUNT, COUNT64, SIGNED };
 struct row {

@@ -2,10 +2,13 @@
 // thread once per turn of the loop, written there in batches with one fsync, and posted back with copies of
 // the changes.
 //
-// What always holds: an item is answered only after the fsync of its batch; answers come before the changes
-// they made; after a commit that failed (but for want of room) the store is in doubt, and nothing is
-// acknowledged any more until it has been opened anew. An item belongs to one thread at a time and passes
-// through `lock` or the engine's post list.
+// Back on the loop, a batch is answered in slices, so that a turn of the loop is short: one slice of each
+// institution a turn, whose batches come in their order.
+//
+// What always holds: an item is answered only after the fsync of its batch; an answer comes before the
+// changes it made, and these before the next answer; after a commit that failed (but for want of room) the
+// store is in doubt, and nothing is acknowledged any more until it has been opened anew. An item belongs to
+// one thread at a time and passes through `lock` or the engine's post list.
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
@@ -16,6 +19,7 @@
 #define CHUNK_BYTES 32768u // to free 64 KiB at once makes malloc go over all that is small and free
 #define ITEM_ROOM 1200u    // a message of some lines, and who sent it
 #define LOG_EVERY_US 1000000u
+#define SLICE_US 200u // of one institution's answers in one turn of the loop
 
 // ---- items --------------------------------------------------------------------------------------------
 
@@ -156,11 +160,13 @@ struct chunk {
 
 struct batch {
     struct posted posted;
+    struct batch *next; // of the institution, to be answered behind it
     struct institution *institution;
-    struct commit_item *items, **tail;
+    struct commit_item *items, **tail; // on the loop: those not answered yet
     size_t count, applied;
     struct hm_change *changes;
     size_t change_count, change_cap;
+    size_t told; // of the changes
     struct chunk *chunks;
     uint64_t took_us;
     bool committed, failed;
@@ -409,26 +415,7 @@ static void tell(struct institution *inst, const struct hm_change *changes, size
     }
 }
 
-static void batch_run(struct posted *posted) {
-    struct batch *batch = (struct batch *)posted;
-    struct institution *inst = batch->institution;
-    count_batch(inst->engine, batch);
-    if (batch->failed || batch->committed) inst->refusing = batch->cause;
-    struct commit_item *done = batch->items;
-    for (struct commit_item *item = batch->items; item; item = item->next) {
-        if (item->types) inst->types_coming--;
-        item->done(item);
-    }
-    hm_live_changes(inst, batch->changes, batch->change_count);
-    tell(inst, batch->changes, batch->change_count);
-    hm_react_changes(inst, batch->items, batch->changes, batch->change_count);
-    while (done) {
-        struct commit_item *next = done->next;
-        hm_item_free(done);
-        assert(inst->committer.unfinished > 0);
-        inst->committer.unfinished--;
-        done = next;
-    }
+static void batch_free(struct batch *batch) {
     while (batch->chunks) {
         struct chunk *next = batch->chunks->next;
         free(batch->chunks);
@@ -436,7 +423,68 @@ static void batch_run(struct posted *posted) {
     }
     free(batch->changes);
     free(batch);
+}
+
+static void answer_one(struct batch *batch) {
+    struct institution *inst = batch->institution;
+    struct commit_item *item = batch->items;
+    const struct hm_change *changes = batch->changes + batch->told;
+    size_t count = 0;
+    while (batch->told + count < batch->change_count && changes[count].seq <= item->commit.last_seq)
+        count++;
+    if (item->types) inst->types_coming--;
+    item->done(item);
+    hm_live_changes(inst, changes, count);
+    tell(inst, changes, count);
+    hm_react_changes(inst, item, changes, count);
+    batch->told += count;
+    batch->items = item->next;
+    hm_item_free(item);
+    assert(inst->committer.unfinished > 0);
+    inst->committer.unfinished--;
+}
+
+// True while there is more.
+static bool answer_some(struct institution *inst, bool all) {
+    uint64_t until = hm_mono_us() + SLICE_US;
+    while (inst->answering && (all || hm_mono_us() < until)) {
+        struct batch *batch = inst->answering;
+        answer_one(batch);
+        if (batch->items) continue;
+        assert(batch->told == batch->change_count);
+        inst->answering = batch->next;
+        batch_free(batch);
+    }
     hm_inst_touch(inst);
+    return inst->answering != NULL;
+}
+
+bool hm_committer_answer(struct hm_engine *engine, bool all) {
+    struct institution *inst = engine->answering, *next, **tail = &engine->answering;
+    engine->answering = NULL;
+    for (; inst; inst = next) {
+        next = inst->next_answering;
+        inst->next_answering = NULL;
+        if (!answer_some(inst, all)) continue;
+        *tail = inst;
+        tail = &inst->next_answering;
+    }
+    return engine->answering != NULL;
+}
+
+static void batch_run(struct posted *posted) {
+    struct batch *batch = (struct batch *)posted, **at;
+    struct institution *inst = batch->institution, **last;
+    count_batch(inst->engine, batch);
+    if (batch->failed || batch->committed) inst->refusing = batch->cause;
+    if (!inst->answering) {
+        for (last = &inst->engine->answering; *last; last = &(*last)->next_answering) {
+        }
+        *last = inst;
+    }
+    for (at = &inst->answering; *at; at = &(*at)->next) {
+    }
+    *at = batch;
 }
 
 // ---- the thread's life --------------------------------------------------------------------------------

@@ -29,14 +29,18 @@
 #define START_MS 30000     // until READY
 #define IDLE_MS 60000      // a worker beyond the warm one stops after this
 #define WORKER_NICE                                                                                          \
-    5 // where processors are short, commits and answers go before new work: tests/bench, message.send
+    10 // where processors are short, commits and answers go before new work: tests/bench, message.send
 #define JOB_NICE 15
+#define HEAVY_NICE 19     // of a worker whose calls run long
+#define HEAVY_MS 20       // a call that runs longer makes its worker heavy
+#define LIGHT_CALLS 8     // shorter ones in a row end that
 #define JOB_WORKERS_MAX 2 // per institution
 #define JOB_RESULT_MAX (1u << 20)
 #define INTENTS_MAX 1000000u
 #define HM_NO_PLUGINS "the institution's plugins do not load; its administrator can see why (plugin.list)"
 #define IDEM_MS (7LL * 24 * 3600 * 1000)
 
+struct batch;
 struct call;
 struct catalogue;
 struct commit_item;
@@ -91,12 +95,15 @@ struct hm_engine {
     uint8_t master_key[32];
     struct institution *institutions; // by id
     struct institution *dirty;        // with something to send or commit before the loop sleeps
+    struct institution *answering;    // with batches that were committed and are not all answered
     struct hm_pwpool *passwords;
     struct hm_rates *rates;
     ev_async wake, passwords_ready;
     ev_prepare flush;
-    ev_timer tick;
-    bool watching; // the watchers above run
+    ev_idle more; // runs while there is something to answer, so that the loop does not sleep
+    ev_timer tick, turn;
+    struct proc *heavy; // workers whose calls run long: those first whose turn it is
+    bool watching;      // the watchers above run
     pthread_mutex_t post_lock;
     struct posted *posted, **posted_tail; // under post_lock
     struct hm_listener listener;
@@ -169,6 +176,8 @@ struct institution {
     enum hm_cause refusing; // why the last batch was not written, or HM_CAUSE_OTHER
     bool is_dirty;
     struct institution *next_dirty;
+    struct batch *answering; // committed, first the one that is being answered
+    struct institution *next_answering;
 
     struct catalogue *catalogue; // in force; NULL before the first worker is ready
     unsigned generation;         // counts catalogues; workers of an older one drain
@@ -441,6 +450,8 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
 void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_str result,
                          void (*done)(struct commit_item *item));
 bool hm_committer_start(struct institution *inst, struct hm_error *err);
+// Answers a slice (all: everything) of what was committed, of each institution. True while there is more.
+bool hm_committer_answer(struct hm_engine *engine, bool all);
 void hm_committer_flush(struct institution *inst);
 void hm_committer_stop(struct institution *inst); // finishes what waits
 
@@ -468,7 +479,11 @@ struct proc {
     unsigned flight_count;
     uint64_t started_us, head_since_us, idle_since_us, stop_since_us;
     uint64_t answered;
-    unsigned logs;               // frames of log since the last answer
+    unsigned logs;  // frames of log since the last answer
+    bool heavy;     // goes behind the workers whose calls are short
+    unsigned light; // short calls in a row since
+    struct proc *prev_heavy, *next_heavy;
+    uint64_t held_us;            // stopped since then, till its turn comes; 0: it runs
     struct catalogue *catalogue; // LOADED: waits for its types
     struct trial *trial;
     struct job *job;
@@ -484,6 +499,12 @@ void hm_proc_kill(struct proc *proc, enum hm_end reason); // SIGKILL, its calls 
 extern const char *const hm_end_names[HM_ENDS];
 void hm_proc_tick(struct proc *proc, uint64_t now_us); // may free it
 void hm_proc_end(struct proc *proc);                   // closing: kills, waits, frees
+// Turns of heavy workers (turns.c).
+void hm_turns_open(struct hm_engine *engine);
+void hm_turns_close(struct hm_engine *engine);
+void hm_turns_join(struct proc *proc);
+void hm_turns_leave(struct proc *proc); // light again, or dead
+void hm_turns_idle(struct proc *proc);  // a heavy one has nothing to do
 // What institutions do with workers that changed.
 void hm_inst_loaded(struct proc *proc, struct catalogue *cat); // READY came; takes the reference
 void hm_inst_refused(struct proc *proc, struct hm_str errors);

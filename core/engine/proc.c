@@ -54,13 +54,43 @@ void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str 
     hm_inst_touch(proc->institution);
 }
 
+static uint64_t deadline_us(const struct proc *proc) {
+    const struct hm_settings *s = &proc->institution->engine->settings;
+    return (uint64_t)(proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms) * 1000;
+}
+
+// Until something has to be done about the head, which has run for so long.
+static void deadline_set(struct proc *proc, uint64_t ran_us) {
+    bool may_become_heavy = proc->role == PROC_ORDINARY && !proc->heavy;
+    uint64_t at_us = may_become_heavy ? HEAVY_MS * 1000 : deadline_us(proc);
+    ev_timer_set(&proc->deadline, at_us > ran_us ? (double)(at_us - ran_us) / 1e6 + 0.001 : 0.001, 0.);
+    ev_timer_start(loop_of(proc), &proc->deadline);
+}
+
 static void deadline_begin(struct proc *proc) {
     proc->head_since_us = hm_mono_us();
-    if (ev_is_active(&proc->deadline)) return; // fires early, looks, and is set for the rest
-    const struct hm_settings *s = &proc->institution->engine->settings;
-    unsigned ms = proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms;
-    ev_timer_set(&proc->deadline, ms / 1000.0, 0.);
-    ev_timer_start(loop_of(proc), &proc->deadline);
+    if (!ev_is_active(&proc->deadline))
+        deadline_set(proc, 0); // else: fires early, looks, and is set for the rest
+}
+
+// One institution's long calls must not make another's short ones wait for a processor.
+static void heavy(struct proc *proc, bool is) {
+    proc->heavy = is;
+    proc->light = 0;
+    hm_spawn_nice(proc->pid, is ? HEAVY_NICE : WORKER_NICE);
+    if (is)
+        hm_turns_join(proc);
+    else
+        hm_turns_leave(proc);
+}
+
+static void weigh(struct proc *proc, uint64_t ran_us) {
+    if (!proc->heavy) return;
+    proc->light = ran_us < HEAVY_MS * 1000 ? proc->light + 1 : 0;
+    if (proc->light >= LIGHT_CALLS)
+        heavy(proc, false);
+    else if (!proc->flight)
+        hm_turns_idle(proc);
 }
 
 void hm_proc_call(struct proc *proc, struct call *call) {
@@ -138,6 +168,8 @@ static void lost(struct proc *proc, bool deadline) {
     bool wanted = proc->state != PROC_STOPPING;
     proc->state = PROC_DEAD;
     quiet(proc);
+    if (proc->heavy) hm_turns_leave(proc);
+    proc->heavy = false;
     hm_spawn_kill(proc->pidfd);
     if (wanted) hm_inst_lost(proc, early);
     hm_cat_unref(proc->catalogue);
@@ -190,17 +222,16 @@ void hm_proc_stop(struct proc *proc) {
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
     struct proc *proc = timer->data;
-    const struct hm_settings *s = &proc->institution->engine->settings;
-    uint64_t limit_us = (uint64_t)(proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms) * 1000;
-    uint64_t ran_us = hm_mono_us() - proc->head_since_us;
-    (void)events;
+    uint64_t now_us = proc->held_us ? proc->held_us : hm_mono_us(); // time stands still till its turn comes
+    uint64_t ran_us = now_us - proc->head_since_us;
+    (void)loop, (void)events;
     if (!proc->flight) return;
-    if (ran_us >= limit_us) {
+    if (ran_us >= deadline_us(proc)) {
         hm_proc_kill(proc, HM_END_DEADLINE);
         return;
     }
-    ev_timer_set(timer, (double)(limit_us - ran_us) / 1e6 + 0.001, 0.);
-    ev_timer_start(loop, timer);
+    if (ran_us >= HEAVY_MS * 1000 && proc->role == PROC_ORDINARY && !proc->heavy) heavy(proc, true);
+    deadline_set(proc, ran_us);
 }
 
 // ---- receiving ----------------------------------------------------------------------------------------
@@ -287,7 +318,11 @@ static bool take_answer(struct proc *proc, uint8_t kind, struct hm_str payload) 
     }
     proc->answered++;
     proc->logs = 0;
-    proc->head_since_us = proc->idle_since_us = hm_mono_us();
+    uint64_t now_us = hm_mono_us(), began_us = proc->head_since_us;
+    uint64_t ended_us = proc->held_us ? proc->held_us : now_us; // it had answered before it was held
+    proc->head_since_us = proc->idle_since_us = now_us;
+    if (proc->held_us) proc->held_us = now_us;
+    weigh(proc, ended_us - began_us);
     return true;
 }
 
