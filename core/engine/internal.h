@@ -29,9 +29,9 @@
 #define START_MS 30000     // until READY
 #define IDLE_MS 60000      // a worker beyond the warm one stops after this
 #define WORKER_NICE                                                                                          \
-    10 // where processors are short, commits and answers go before new work: tests/bench, message.send
+    5 // where processors are short, commits and answers go before new work: tests/bench, message.send
 #define JOB_NICE 15
-#define HEAVY_NICE 19     // of a worker whose calls run long
+#define HEAVY_NICE 12     // of a worker whose calls run long
 #define HEAVY_MS 20       // a call that runs longer makes its worker heavy
 #define LIGHT_CALLS 8     // shorter ones in a row end that
 #define JOB_WORKERS_MAX 2 // per institution
