@@ -122,6 +122,10 @@ void hm_fresh_open(struct institution *inst) {
     hm_read_end(read);
 }
 
+static bool is_fresh(const struct institution *inst, const struct watched *w) {
+    return w->fresh && hm_now_ms() - w->since_ms <= settings_of(inst)->plugin_return_window_ms;
+}
+
 const char *hm_fresh_state(const struct institution *inst, const char *kind, const char *id,
                            const char *version12) {
     for (const struct watched *w = inst->watched_plugins; w; w = w->next) {
@@ -129,7 +133,7 @@ const char *hm_fresh_state(const struct institution *inst, const char *kind, con
             strcmp(w->version, version12) != 0)
             continue;
         if (w->marked) return "failing";
-        if (w->fresh) return "fresh";
+        if (is_fresh(inst, w)) return "fresh";
     }
     return NULL;
 }
@@ -197,10 +201,6 @@ static void mark(struct institution *inst, struct watched *w) {
     hm_buf_char(&params, '}');
     hm_plugin_notice(inst, "plugin.failing", hm_buf_view(&params));
     hm_buf_free(&params);
-}
-
-static bool is_fresh(const struct institution *inst, const struct watched *w) {
-    return w->fresh && hm_now_ms() - w->since_ms <= settings_of(inst)->plugin_return_window_ms;
 }
 
 static void judge(struct institution *inst, struct watched *w, struct hm_json data) {
@@ -277,7 +277,15 @@ void hm_fresh_failed(const struct call *call, enum hm_code code, struct hm_str t
     struct watched *w = find(inst, id, version);
     if (!w && (w = find(cluster, id, version))) inst = cluster;
     if (!w && in_force(inst, id, version, &name)) w = old_one(inst, &name, version, call->method);
-    if (w) failed_in(inst, w, call->method, data);
+    if (!w) return;
+    if (w->fresh && !w->due && !is_fresh(inst, w)) { // it has proved itself: from here on as an old one
+        w->fresh = false;
+        forget_calls(w);
+        w->since_ms = hm_now_ms();
+        struct counted *c = counted_of(w, call->method);
+        if (c) c->calls++; // the call at hand
+    }
+    failed_in(inst, w, call->method, data);
 }
 
 void hm_fresh_named(const struct call *call, struct hm_buf *out) {

@@ -535,7 +535,8 @@ struct trial {
     struct catalogue *catalogue; // after READY
     unsigned busy;               // commit items under way that name it; then the loss of its worker waits
     bool typing;                 // hm_trial_types was called: the types in force are, or will be, its own
-    struct layer *layer;         // the cluster's layer that is tried, when it is another; owned
+    bool follows;                // it tries another layer of the cluster:
+    struct layer *layer;         // this one; NULL: nothing. Owned
     struct fit *fit;             // the check of the stored records, while it goes on
     void *arg;
     void (*ready)(struct trial *trial);

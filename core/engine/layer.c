@@ -274,26 +274,57 @@ static void over(struct institution *inst) {
     spreads_end(engine, false);
 }
 
-// The institution goes on as it is, and its administrators are told.
+// Whether this is the first time; then it is kept in mind. The record stands for what the institution has.
+static bool first_refusal(struct institution *inst, const char *pins, struct commit_item *item) {
+    struct hm_read *read = NULL;
+    struct hm_record record;
+    struct hm_json data = {HM_JSON_OBJECT, HM_LIT("{}")}, refused;
+    struct hm_buf changed = {0}, whole = {0}, quoted = {0};
+    if (!hm_read_begin(inst->store, &read, NULL)) return false;
+    bool known = hm_read_data(read, "plugin_base", HM_LIT(CLUSTER), &record, &data);
+    hm_json_put_str(&quoted, hm_str_of(pins));
+    bool first = !hm_json_get(data, "refused", &refused) || !hm_str_eq(refused.raw, hm_buf_view(&quoted));
+    if (first) {
+        hm_json_with(data, "versions", hm_str_of(pins_of(inst->layer)), &changed);
+        hm_json_with((struct hm_json){HM_JSON_OBJECT, hm_buf_view(&changed)}, "refused", hm_buf_view(&quoted),
+                     &whole);
+        hm_item_put(item, "plugin_base", HM_LIT(CLUSTER), known ? record.version : 0, hm_buf_view(&whole),
+                    "");
+    }
+    hm_read_end(read);
+    hm_buf_free(&changed);
+    hm_buf_free(&whole);
+    hm_buf_free(&quoted);
+    return first;
+}
+
+static void tell_refusal(struct institution *inst, const char *pins, struct hm_str errors) {
+    struct hm_buf params = {0};
+    struct commit_item *item = hm_item_new(inst, "", "plugin.follow");
+    if (!first_refusal(inst, pins, item)) {
+        hm_item_free(item);
+        return;
+    }
+    hm_plugin_audit(item, "cluster",
+                    "the cluster's plugins were not taken over: they do not go with this institution's own");
+    hm_item_submit(item, hm_item_ignored);
+    hm_buf_char(&params, '{');
+    hm_json_member_raw(&params, "errors", errors);
+    hm_buf_char(&params, '}');
+    hm_plugin_notice(inst, "plugin.kept", hm_buf_view(&params));
+    hm_buf_free(&params);
+}
+
+// The institution goes on as it is, and its administrators are told, once.
 static void refuse(struct trial *trial, struct hm_str errors) {
     struct institution *inst = trial->institution;
-    struct hm_buf params = {0};
     if (!inst->engine->closing) {
         hm_layer_unref(inst->layer_refused);
         inst->layer_refused = hm_layer_ref(trial->layer);
         hm_buf_clear(&inst->layer_errors);
         hm_buf_str(&inst->layer_errors, errors);
         hm_log(HM_WARN, "plugin.layer_kept", "\"institution\":\"%s\"", inst->id);
-        hm_buf_char(&params, '{');
-        hm_json_member_raw(&params, "errors", errors);
-        hm_buf_char(&params, '}');
-        hm_plugin_notice(inst, "plugin.kept", hm_buf_view(&params));
-        struct commit_item *item = hm_item_new(inst, "", "plugin.follow");
-        hm_plugin_audit(item, "cluster",
-                        "the cluster's plugins were not taken over: they do not go with this "
-                        "institution's own");
-        hm_item_submit(item, hm_item_ignored);
-        hm_buf_free(&params);
+        tell_refusal(inst, pins_of(trial->layer), errors);
     }
     hm_trial_end(trial);
     over(inst);

@@ -40,7 +40,10 @@ struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, s
     hm_rescue_own(inst, &without);
     loading.without = hm_buf_view(&without);
     struct trial *trial = start(inst, &loading, err);
-    if (trial) trial->layer = hm_layer_ref(layer);
+    if (trial) {
+        trial->layer = hm_layer_ref(layer);
+        trial->follows = true;
+    }
     hm_buf_free(&without);
     return trial;
 }
@@ -92,7 +95,7 @@ static void trial_free(struct trial *trial) {
 void hm_trial_adopt(struct trial *trial) {
     struct institution *inst = trial->institution;
     if (trial->proc) trial->proc->trial = NULL;
-    if (trial->layer) hm_layer_taken(inst, trial->layer);
+    if (trial->follows) hm_layer_taken(inst, trial->layer);
     hm_inst_activate(inst, trial->proc, trial->catalogue);
     trial_free(trial);
 }
