@@ -39,28 +39,40 @@ static void finish(struct fit *fit, const struct hm_error *err) {
     hm_buf_free(&out);
 }
 
-// The declared shape of a type, as text; empty when it has none.
-static struct hm_str shape_of(const struct catalogue *cat, struct hm_str name) {
-    struct hm_json types, item, value;
-    if (!cat || !hm_json_get(cat->root, "types", &types)) return HM_LIT("");
-    struct hm_json_iter it = hm_json_iter(types);
-    while (hm_json_next(&it, NULL, &item))
-        if (hm_json_get(item, "name", &value) && hm_str_eq(value.raw, name))
-            return hm_json_get(item, "schema", &value) ? value.raw : HM_LIT("");
-    return HM_LIT("");
+struct shapes { // a walk over the declared types of a catalogue, which come in the order of their names
+    struct hm_json_iter it;
+    struct hm_json name, schema;
+    bool there;
+};
+
+static void shape_next(struct shapes *s) {
+    struct hm_json item;
+    s->there = false;
+    while (!s->there && hm_json_next(&s->it, NULL, &item))
+        s->there = hm_json_get(item, "name", &s->name) && hm_json_get(item, "schema", &s->schema);
 }
 
+static struct hm_json types_of(const struct catalogue *cat) {
+    struct hm_json types = {HM_JSON_ARRAY, HM_LIT("[]")};
+    if (cat) hm_json_get(cat->root, "types", &types);
+    return types;
+}
+
+// Both lists side by side: the loop waits for this, so no type is searched for. Should a worker not keep to
+// the order, a type counts as another one, and is looked at.
 static void find_types(struct fit *fit) {
-    const struct catalogue *before = fit->trial->institution->catalogue, *now = fit->trial->catalogue;
-    struct hm_json types, item, name;
-    if (!hm_json_get(now->root, "types", &types)) return;
-    fit->types = hm_alloc_array(hm_json_count(types) + 1, sizeof *fit->types);
-    struct hm_json_iter it = hm_json_iter(types);
-    while (hm_json_next(&it, NULL, &item)) {
-        if (!hm_json_get(item, "name", &name)) continue;
-        struct hm_str shape = shape_of(now, name.raw);
-        if (!shape.len || hm_str_eq(shape, shape_of(before, name.raw))) continue;
-        if (hm_json_text(name, fit->types[fit->count], sizeof *fit->types)) fit->count++;
+    struct hm_json old_types = types_of(fit->trial->institution->catalogue),
+                   new_types = types_of(fit->trial->catalogue);
+    struct shapes before = {.it = hm_json_iter(old_types)}, now = {.it = hm_json_iter(new_types)};
+    if (hm_str_eq(old_types.raw, new_types.raw)) return;
+    fit->types = hm_alloc_array(hm_json_count(new_types) + 1, sizeof *fit->types);
+    shape_next(&before);
+    for (shape_next(&now); now.there; shape_next(&now)) {
+        while (before.there && hm_str_cmp(before.name.raw, now.name.raw) < 0)
+            shape_next(&before);
+        bool same = before.there && hm_str_eq(before.name.raw, now.name.raw) &&
+                    hm_str_eq(before.schema.raw, now.schema.raw);
+        if (!same && hm_json_text(now.name, fit->types[fit->count], sizeof *fit->types)) fit->count++;
     }
 }
 

@@ -256,11 +256,18 @@ struct cat_event {
     char name[129];
 };
 
+struct cat_plugin {
+    UT_hash_handle hh;
+    char key[2 * HM_NAME_MAX + 2]; // "kind/id"
+    struct hm_json entry;
+};
+
 struct catalogue {
     unsigned refs;
     char *json;
     struct hm_json root;
     char hash[65];
+    struct cat_plugin *plugins;
     struct cat_method *methods;
     struct cat_event *events;
     struct hm_types *types;
@@ -268,6 +275,9 @@ struct catalogue {
 };
 
 bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err);
+// like: the one in force, or NULL: where both declare the same types, they share them.
+bool hm_cat_parse_like(struct hm_str json, const struct catalogue *like, struct catalogue **out,
+                       struct hm_error *err);
 struct catalogue *hm_cat_ref(struct catalogue *cat);
 void hm_cat_unref(struct catalogue *cat);
 const struct cat_method *hm_cat_method(const struct catalogue *cat, struct hm_str name);

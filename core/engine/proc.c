@@ -212,7 +212,7 @@ static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct hm_error err = {0};
     struct catalogue *cat = NULL;
     if (r.bad || r.at != r.end || proc->state != PROC_STARTING) return false;
-    if (!hm_cat_parse(json, &cat, &err)) {
+    if (!hm_cat_parse_like(json, proc->institution->catalogue, &cat, &err)) {
         hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id,
                err.line);
         return false;

@@ -13,7 +13,7 @@ return service {
     fields = { name = text { required = true, max_length = 200 }, points = integer { min = 0, max = 100, default = 0 }, tags = list { of = text {} } },
     indexes = { by_name = { fields = { "name" } } } } },
   methods = {
-    ["part${i}.add"] = { summary = { en = "Adds one", uz = "Qoʻshadi", ["uz-Cyrl"] = "Қўшади", ru = "Добавляет" }, access = { "coordinator" }, writes = true,
+    ["part${i}.add"] = { summary = { en = "Adds one", uz = "Qoʻshadi", ["uz-Cyrl"] = "Қўшади", ru = "Добавляет" }, access = { "coordinator", "administrator" }, writes = true,
       params = { name = text { required = true }, points = integer {} },
       run = function(ctx, p) return store.put("part${i}", { data = { name = p.name, points = p.points }, audience = { "institution" } }).data end },
     ["part${i}.best"] = { summary = { en = "The best", uz = "Eng yaxshisi", ["uz-Cyrl"] = "Энг яхшиси", ru = "Лучшее" }, access = "signed_in",
