@@ -18,10 +18,10 @@ struct sample {
 };
 
 static void fill(struct sample *s, unsigned *seed, int letters) {
-    s->count = (int)(rand_r(seed) % LINES_MAX);
+    s->count = rand_r(seed) % LINES_MAX;
     s->text[0] = '\0';
     for (int i = 0; i < s->count; i++) {
-        s->line[i] = (int)(rand_r(seed) % (unsigned)letters);
+        s->line[i] = rand_r(seed) % letters;
         sprintf(s->text + 2 * i, "%c\n", 'a' + s->line[i]);
     }
 }
