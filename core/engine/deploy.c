@@ -421,9 +421,34 @@ static void on_ready(struct trial *trial) {
         hm_trial_fit(trial, on_fitted);
 }
 
+void hm_deploy_resume(struct institution *inst) {
+    struct deploy *d = inst->deploys;
+    if (!d || inst->trial) return;
+    inst->deploys = d->next;
+    hm_deploy_start(d);
+}
+
+void hm_deploy_close(struct institution *inst) {
+    while (inst->deploys) {
+        struct deploy *d = inst->deploys;
+        struct hm_error err = {0};
+        inst->deploys = d->next;
+        hm_fail(&err, HM_UNAVAILABLE, "the server is shutting down");
+        fail(d, &err);
+    }
+}
+
 void hm_deploy_start(struct deploy *d) {
     struct hm_buf candidates = {0};
     struct hm_error err = {0};
+    if (d->institution->trial && d->institution->trial->follows) { // which is no reason to refuse anybody
+        struct deploy **link = &d->institution->deploys;
+        while (*link)
+            link = &(*link)->next;
+        d->next = NULL;
+        *link = d;
+        return;
+    }
     candidates_json(d, &candidates);
     d->trial = hm_trial_start(d->institution, hm_buf_view(&candidates), &err);
     hm_buf_free(&candidates);

@@ -133,6 +133,7 @@ void hm_inst_free(struct institution *inst) {
     if (inst->trial && inst->trial->proc && inst->trial->proc->flight) // its check of the records ends
         hm_proc_kill(inst->trial->proc, HM_END_STOPPED);
     if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
+    hm_deploy_close(inst);
     DL_FOREACH_SAFE(inst->procs, proc, next) {
         proc->holds = 0;
         hm_proc_end(proc);
@@ -268,6 +269,7 @@ void hm_inst_trial_over(struct institution *inst) {
         proc->catalogue = NULL;
         hm_inst_loaded(proc, cat);
     }
+    hm_deploy_resume(inst);
 }
 
 // Where and why plugins do not load, for the operator: names of files and lines are no personal data.

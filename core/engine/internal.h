@@ -40,6 +40,7 @@
 struct call;
 struct catalogue;
 struct commit_item;
+struct deploy;
 struct errand;
 struct institution;
 struct job;
@@ -203,6 +204,7 @@ struct institution {
     struct hm_buf layer_errors;  // why (JSON array)
     struct hm_buf without;       // what is left out since it does not load (rescue.c): JSON array
     bool without_told;
+    struct deploy *deploys;          // wait for the end of a trial that nobody asked for
     struct watched *watched_plugins; // whose failures are counted (fresh.c)
 
     struct expiry expiry;

@@ -42,7 +42,8 @@ struct change { // of one plugin
 };
 
 struct deploy {
-    struct call *call; // NULL: the server takes a version back
+    struct deploy *next; // of those that wait
+    struct call *call;   // NULL: the server takes a version back
     struct institution *institution;
     struct trial *trial;
     enum purpose purpose;
@@ -60,6 +61,8 @@ struct deploy *hm_deploy_new(struct institution *inst, struct call *call, enum p
 void hm_deploy_free(struct deploy *d);
 // What stands in the store about it is read here. The change belongs to d.
 struct change *hm_deploy_add(struct deploy *d, struct hm_read *read, const struct plugin_name *name);
+void hm_deploy_resume(struct institution *inst); // nothing is tried any more: the next one that waits
+void hm_deploy_close(struct institution *inst);
 void hm_deploy_start(struct deploy *d); // answers the call, whatever comes of it, and frees d
 
 // ---- the cluster's layer (layer.c) --------------------------------------------------------------------

@@ -150,6 +150,7 @@ world.test('a few failures among many calls take nothing back', async () => {
   await calls('mostly.say', {}, 12);
   assert.deepEqual((await calls('mostly.say', { how: 'nil' }, 6)), [-32006, -32006, -32006, -32006, -32006, -32006]);
   assert.equal(await state('mostly'), 'fresh');
+  await here.call('plugin.check', { ...at('mostly'), source: risky('mostly', 'a') }); // would be refused while it is taken back
   // Calls of methods that do not fail are no excuse.
   await calls('mostly.other', {}, 20);
   await calls('mostly.say', { how: 'error' }, 6);

@@ -104,6 +104,17 @@ world.test('a server that dies between the cluster and its institutions finishes
   await eventually(async () => (await south.call('later.say')) === 'there', 'south has it');
 });
 
+world.test('a deploy that comes while the institution follows the cluster waits its turn', async () => {
+  const { south, cluster } = world;
+  const both = await Promise.all([cluster.deploy('service', 'later', says('later', 'again')), (async () => {
+    await eventually(async () => (await cluster.call('later.say')) === 'again', 'the cluster has it');
+    for (let i = 0; i < 5; i++) await south.deploy('service', 'meanwhile', says('meanwhile', `${i}`));
+  })()]);
+  assert.deepEqual(both[0].institutions.kept, []);
+  await eventually(async () => (await south.call('later.say')) === 'again', 'south follows');
+  assert.equal(await south.call('meanwhile.say'), '4');
+});
+
 // ---- versions ---------------------------------------------------------------------------------------
 
 world.test('every version is kept with source, hash, author, time and note', async () => {
