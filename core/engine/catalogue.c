@@ -20,54 +20,91 @@ static bool method_name_valid(const char *name) {
     return true;
 }
 
-static bool flag(struct hm_json object, const char *name) {
-    struct hm_json value;
+static bool is_true(struct hm_json value) {
     bool on = false;
-    return hm_json_get(object, name, &value) && hm_json_bool(value, &on) && on;
+    return hm_json_bool(value, &on) && on;
 }
 
-static bool parse_access(struct hm_json json, struct cat_method *out, struct hm_error *err) {
-    char access[16];
+static bool access_of(struct hm_json word, struct cat_method *out) {
+    static const struct {
+        const char *word;
+        enum access access;
+    } known[] = {{"public", ACCESS_PUBLIC}, {"signed_in", ACCESS_SIGNED_IN}, {"role", ACCESS_ROLES}};
+    char text[16];
+    if (!hm_json_text(word, text, sizeof text)) return false;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].word, text) != 0) continue;
+        out->access = known[i].access;
+        return true;
+    }
+    return false;
+}
+
+static bool roles_fit(const struct cat_method *m) {
     struct hm_json role;
-    if (!hm_json_get_text(json, "access", access, sizeof access))
-        return hm_fail(err, HM_PARAMS, "method %s says nothing about access", out->name);
-    if (strcmp(access, "public") == 0)
-        out->access = ACCESS_PUBLIC;
-    else if (strcmp(access, "signed_in") == 0)
-        out->access = ACCESS_SIGNED_IN;
-    else if (strcmp(access, "role") == 0)
-        out->access = ACCESS_ROLES;
-    else
-        return hm_fail(err, HM_PARAMS, "method %s: unknown access", out->name);
-    if (out->access != ACCESS_ROLES) return true;
-    if (!hm_json_get(json, "roles", &out->roles) || out->roles.kind != HM_JSON_ARRAY)
-        return hm_fail(err, HM_PARAMS, "method %s: roles are missing", out->name);
-    struct hm_json_iter it = hm_json_iter(out->roles);
+    if (m->access != ACCESS_ROLES) return true;
+    if (m->roles.kind != HM_JSON_ARRAY) return false;
+    struct hm_json_iter it = hm_json_iter(m->roles);
     while (hm_json_next(&it, NULL, &role))
-        if (role.kind != HM_JSON_STRING)
-            return hm_fail(err, HM_PARAMS, "method %s: a role is no text", out->name);
+        if (role.kind != HM_JSON_STRING) return false;
     return true;
 }
 
+// Which service declares it, in which version. Methods come by name, so that those of a service mostly stand
+// together: it is looked up once.
+static void name_owner(const struct catalogue *cat, struct cat_method *m, const struct cat_method **last) {
+    struct hm_json service;
+    if (*last && strcmp((*last)->plugin, m->plugin) == 0)
+        memcpy(m->version, (*last)->version, sizeof m->version);
+    else if (m->plugin[0] && hm_cat_plugin(cat, "service", m->plugin, &service))
+        hm_json_get_text(service, "version", m->version, sizeof m->version);
+    *last = m;
+}
+
+// Reads a method's members in one walk: the loop waits for this at each start of a worker.
+static bool parse_method(struct hm_json item, struct cat_method *m, struct hm_error *err) {
+    struct hm_json_iter it = hm_json_iter(item);
+    struct hm_json key, value;
+    bool named = false, access = false, done_said = false;
+    while (hm_json_next(&it, &key, &value)) {
+        if (hm_json_key_is(key, HM_LIT("name")))
+            named = hm_json_text(value, m->name, METHOD_NAME_MAX) && method_name_valid(m->name);
+        else if (hm_json_key_is(key, HM_LIT("plugin")))
+            (void)hm_json_text(value, m->plugin, sizeof m->plugin);
+        else if (hm_json_key_is(key, HM_LIT("access")))
+            access = access_of(value, m);
+        else if (hm_json_key_is(key, HM_LIT("roles")))
+            m->roles = value;
+        else if (hm_json_key_is(key, HM_LIT("job")))
+            m->job = is_true(value);
+        else if (hm_json_key_is(key, HM_LIT("writes")))
+            m->writes = is_true(value);
+        else if (hm_json_key_is(key, HM_LIT("done")))
+            done_said = true, m->done = is_true(value);
+    }
+    if (!done_said) m->done = true; // a worker that does not say is asked
+    if (!named) return hm_fail(err, HM_PARAMS, "a method has no valid name of its own");
+    if (!access) return hm_fail(err, HM_PARAMS, "method %s: unknown access", m->name);
+    return roles_fit(m) || hm_fail(err, HM_PARAMS, "method %s: its roles are no list of texts", m->name);
+}
+
 static bool parse_methods(struct catalogue *cat, struct hm_error *err) {
-    struct hm_json list, item, said;
+    struct hm_json list, item;
+    const struct cat_method *last = NULL;
     if (!hm_json_get(cat->root, "methods", &list)) return true;
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "methods must be an array");
     struct hm_json_iter it = hm_json_iter(list);
     while (hm_json_next(&it, NULL, &item)) {
         struct cat_method *m = hm_alloc(sizeof *m), *before = NULL;
-        bool named = hm_json_get_text(item, "name", m->name, METHOD_NAME_MAX) && method_name_valid(m->name);
-        if (named) HASH_FIND_STR(cat->methods, m->name, before);
-        bool fits = named && !before && HASH_COUNT(cat->methods) < METHODS_MAX;
-        if (!fits) hm_fail(err, HM_PARAMS, "a method has no valid name of its own");
-        if (!fits || !parse_access(item, m, err)) {
+        bool ok = parse_method(item, m, err);
+        if (ok) HASH_FIND_STR(cat->methods, m->name, before);
+        if (before || HASH_COUNT(cat->methods) >= METHODS_MAX)
+            ok = hm_fail(err, HM_PARAMS, "a method has no valid name of its own");
+        if (!ok) {
             free(m);
             return false;
         }
-        m->job = flag(item, "job");
-        m->writes = flag(item, "writes");
-        m->done =
-            !hm_json_get(item, "done", &said) || flag(item, "done"); // a worker that does not say is asked
+        name_owner(cat, m, &last);
         HASH_ADD_STR(cat->methods, name, m);
     }
     return true;
@@ -95,20 +132,41 @@ static bool parse_reactions(struct catalogue *cat, struct hm_error *err) {
 
 static bool parse_plugins(struct catalogue *cat, struct hm_error *err) {
     struct hm_json list, item;
-    char text[129];
     if (!hm_json_get(cat->root, "plugins", &list)) return true;
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "plugins must be an array");
     struct hm_json_iter it = hm_json_iter(list);
-    while (hm_json_next(&it, NULL, &item))
-        if (!hm_json_get_text(item, "kind", text, sizeof text) ||
-            !hm_json_get_text(item, "id", text, sizeof text))
-            return hm_fail(err, HM_PARAMS, "a plugin has no kind or id");
+    while (hm_json_next(&it, NULL, &item)) {
+        char kind[HM_NAME_MAX + 1], id[HM_NAME_MAX + 1];
+        struct cat_plugin *p = hm_alloc(sizeof *p), *before = NULL;
+        p->entry = item;
+        bool named =
+            hm_json_get_text(item, "kind", kind, sizeof kind) && hm_json_get_text(item, "id", id, sizeof id);
+        if (named) {
+            snprintf(p->key, sizeof p->key, "%s/%s", kind, id);
+            HASH_FIND_STR(cat->plugins, p->key, before);
+        }
+        if (named && !before) {
+            HASH_ADD_STR(cat->plugins, key, p);
+            continue;
+        }
+        free(p);
+        if (!named) return hm_fail(err, HM_PARAMS, "a plugin has no kind or id");
+    }
     return true;
 }
 
-bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err) {
-    struct catalogue *cat = hm_alloc(sizeof *cat);
+static bool share_types(struct catalogue *cat, const struct catalogue *like, struct hm_error *err) {
     struct hm_json types;
+    if (!hm_json_get(cat->root, "types", &types)) types = (struct hm_json){HM_JSON_ARRAY, HM_LIT("[]")};
+    if (!like || !hm_str_eq(hm_types_json(like->types), types.raw))
+        return hm_types_parse(types.raw, &cat->types, err);
+    cat->types = hm_types_ref(like->types);
+    return true;
+}
+
+bool hm_cat_parse_like(struct hm_str json, const struct catalogue *like, struct catalogue **out,
+                       struct hm_error *err) {
+    struct catalogue *cat = hm_alloc(sizeof *cat);
     bool ok = false;
     cat->refs = 1;
     cat->json = hm_str_dup(json);
@@ -118,14 +176,17 @@ bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *e
         goto out;
     }
     hm_secret_hash(json, cat->hash);
-    if (!parse_methods(cat, err) || !parse_reactions(cat, err) || !parse_plugins(cat, err)) goto out;
-    if (!hm_json_get(cat->root, "types", &types)) types = (struct hm_json){HM_JSON_ARRAY, HM_LIT("[]")};
-    if (!hm_types_parse(types.raw, &cat->types, err)) goto out;
+    if (!parse_plugins(cat, err) || !parse_methods(cat, err) || !parse_reactions(cat, err)) goto out;
+    if (!share_types(cat, like, err)) goto out;
     *out = cat;
     ok = true;
 out:
     if (!ok) hm_cat_unref(cat);
     return ok;
+}
+
+bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err) {
+    return hm_cat_parse_like(json, NULL, out, err);
 }
 
 struct catalogue *hm_cat_ref(struct catalogue *cat) {
@@ -137,6 +198,11 @@ void hm_cat_unref(struct catalogue *cat) {
     if (!cat || --cat->refs > 0) return;
     struct cat_method *m, *next_m;
     struct cat_event *e, *next_e;
+    struct cat_plugin *p, *next_p;
+    HASH_ITER(hh, cat->plugins, p, next_p) {
+        HASH_DEL(cat->plugins, p);
+        free(p);
+    }
     HASH_ITER(hh, cat->methods, m, next_m) {
         HASH_DEL(cat->methods, m);
         free(m);
@@ -170,13 +236,11 @@ bool hm_cat_reacts(const struct catalogue *cat, struct hm_str type, enum hm_acti
 }
 
 bool hm_cat_plugin(const struct catalogue *cat, const char *kind, const char *id, struct hm_json *out) {
-    struct hm_json list;
-    char text[129];
-    if (!cat || !hm_json_get(cat->root, "plugins", &list)) return false;
-    struct hm_json_iter it = hm_json_iter(list);
-    while (hm_json_next(&it, NULL, out)) {
-        if (!hm_json_get_text(*out, "kind", text, sizeof text) || strcmp(text, kind) != 0) continue;
-        if (hm_json_get_text(*out, "id", text, sizeof text) && strcmp(text, id) == 0) return true;
-    }
-    return false;
+    char key[2 * HM_NAME_MAX + 2];
+    struct cat_plugin *p = NULL;
+    if (!cat) return false;
+    snprintf(key, sizeof key, "%.64s/%.64s", kind, id);
+    HASH_FIND_STR(cat->plugins, key, p);
+    if (p) *out = p->entry;
+    return p != NULL;
 }

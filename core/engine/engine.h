@@ -30,6 +30,8 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     int zone_minutes; // offset of the institution's zone, 300 for Tashkent
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
+    // a fresh version of a plugin that fails on live calls is taken back (core/engine/fresh.c)
+    unsigned plugin_return_window_ms, plugin_return_failures, plugin_return_ratio;
     uint64_t map_bytes, map_max;
     // operations
     unsigned log_level;      // enum hm_level

@@ -5,6 +5,7 @@
 #include "base/code.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -104,11 +105,14 @@ bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution *
     inst->told = hm_read_seq(read);
     hm_read_end(read);
     inst->control = hm_principals_new(control, 2);
+    hm_layer_open(inst);
     if (!hm_committer_start(inst, err)) goto out;
     HASH_ADD_STR(engine->institutions, id, inst);
     hm_store_clear_readers(inst->store);
     hm_job_recover(inst);
     hm_person_erase_resume(inst);
+    hm_fresh_open(inst);
+    hm_layer_remember(inst);
     hm_inst_touch(inst);
     if (out) *out = inst;
     ok = true;
@@ -116,6 +120,7 @@ out:
     if (!ok) {
         hm_principals_unref(inst->control);
         hm_store_close(inst->store);
+        hm_layer_unref(inst->layer);
         free(inst->dir);
         free(inst);
     }
@@ -125,7 +130,10 @@ out:
 // The engine has stopped the commit thread and run what it posted before.
 void hm_inst_free(struct institution *inst) {
     struct proc *proc, *next;
+    if (inst->trial && inst->trial->proc && inst->trial->proc->flight) // its check of the records ends
+        hm_proc_kill(inst->trial->proc, HM_END_STOPPED);
     if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
+    hm_deploy_close(inst);
     DL_FOREACH_SAFE(inst->procs, proc, next) {
         proc->holds = 0;
         hm_proc_end(proc);
@@ -140,6 +148,11 @@ void hm_inst_free(struct institution *inst) {
     hm_store_close(inst->store);
     hm_buf_free(&inst->refusal);
     hm_buf_free(&inst->watched);
+    hm_layer_unref(inst->layer);
+    hm_layer_unref(inst->layer_refused);
+    hm_buf_free(&inst->layer_errors);
+    hm_buf_free(&inst->without);
+    hm_fresh_close(inst);
     free(inst->dir);
     free(inst);
 }
@@ -187,6 +200,7 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     }
     hm_log(HM_INFO, "catalogue.active", "\"institution\":\"%s\",\"generation\":%u,\"methods\":%u", inst->id,
            inst->generation, HASH_COUNT(cat->methods));
+    hm_rescue_tell(inst);
     hm_call_resolve_waiting(inst);
     hm_inst_touch(inst);
 }
@@ -255,6 +269,7 @@ void hm_inst_trial_over(struct institution *inst) {
         proc->catalogue = NULL;
         hm_inst_loaded(proc, cat);
     }
+    hm_deploy_resume(inst);
 }
 
 // Where and why plugins do not load, for the operator: names of files and lines are no personal data.
@@ -287,6 +302,11 @@ void hm_inst_refused(struct proc *proc, struct hm_str errors) {
     log_errors(inst, "plugin.refused", errors);
     if (proc->trial) {
         hm_trial_refused(proc, errors);
+        return;
+    }
+    if (hm_rescue(inst, errors)) { // at once once more, without what does not load
+        hm_proc_stop(proc);
+        hm_inst_touch(inst);
         return;
     }
     hm_buf_clear(&inst->refusal);
@@ -361,6 +381,8 @@ void hm_inst_tick(struct institution *inst, uint64_t now_us) {
     }
     hm_job_tick(inst, now_us);
     hm_readers_look(inst, now_us);
+    hm_layer_tick(inst);
+    hm_fresh_tick(inst);
     struct census c = census_of(inst, now_us);
     bool pressed = inst->pressed_us && now_us - inst->pressed_us > PRESSED_US;
     bool more = (pressed || (c.blocked && !c.idle)) && c.ready && !c.coming;

@@ -44,13 +44,17 @@ struct batch;
 struct call;
 struct catalogue;
 struct commit_item;
+struct deploy;
 struct errand;
 struct institution;
 struct job;
+struct layer;
 struct live;
 struct proc;
+struct spread;
 struct trial;
 struct watch;
+struct watched;
 
 // ---- the engine ---------------------------------------------------------------------------------------
 struct posted { // work for the loop, from any thread
@@ -81,6 +85,7 @@ struct counters {
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
     uint64_t workers_started, workers_ended[HM_ENDS], workers_refused, bad_frames, jobs;
     uint64_t reactions_dropped;
+    uint64_t plugins_returned, plugins_failing, plugins_broken;
     uint64_t refused_queue, refused_rate, refused_size; // by a limit
     struct hm_times call_time;                          // from its coming to its answer; calls of clients
     struct hm_times commit_time;                        // one transaction with its fsync
@@ -123,6 +128,9 @@ struct hm_engine {
     struct past *past;      // attempts at signing in that are not written down yet
     size_t past_count;
     int64_t next_sweep_us;
+    struct layer *layer;       // the cluster's, as its store says now (layer.c)
+    struct spread *spreads;    // deploys of it that wait for the institutions
+    unsigned following;        // trials of it under way
     struct unopened *unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
     size_t seeds_left;
@@ -200,6 +208,14 @@ struct institution {
     size_t waiting;          // queue + unresolved + contended + delayed
     uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
 
+    struct layer *layer;         // the cluster's, as this institution has it; NULL: none of it
+    struct layer *layer_refused; // this one was tried, and does not go with the institution's own plugins
+    struct hm_buf layer_errors;  // why (JSON array)
+    struct hm_buf without;       // what is left out since it does not load (rescue.c): JSON array
+    bool without_told;
+    struct deploy *deploys;          // wait for the end of a trial that nobody asked for
+    struct watched *watched_plugins; // whose failures are counted (fresh.c)
+
     struct expiry expiry;
     struct live *sessions; // by token hash
     struct group *groups;  // sessions by account, person, membership
@@ -240,6 +256,7 @@ enum access { ACCESS_PUBLIC, ACCESS_SIGNED_IN, ACCESS_ROLES, ACCESS_ADMIN, ACCES
 struct cat_method {
     UT_hash_handle hh;
     char name[129];
+    char plugin[HM_NAME_MAX + 1], version[13]; // the service that declares it; "": it was not told
     enum access access;
     struct hm_json roles; // array
     bool job, writes, done;
@@ -250,11 +267,18 @@ struct cat_event {
     char name[129];
 };
 
+struct cat_plugin {
+    UT_hash_handle hh;
+    char key[2 * HM_NAME_MAX + 2]; // "kind/id"
+    struct hm_json entry;
+};
+
 struct catalogue {
     unsigned refs;
     char *json;
     struct hm_json root;
     char hash[65];
+    struct cat_plugin *plugins;
     struct cat_method *methods;
     struct cat_event *events;
     struct hm_types *types;
@@ -262,6 +286,9 @@ struct catalogue {
 };
 
 bool hm_cat_parse(struct hm_str json, struct catalogue **out, struct hm_error *err);
+// like: the one in force, or NULL: where both declare the same types, they share them.
+bool hm_cat_parse_like(struct hm_str json, const struct catalogue *like, struct catalogue **out,
+                       struct hm_error *err);
 struct catalogue *hm_cat_ref(struct catalogue *cat);
 void hm_cat_unref(struct catalogue *cat);
 const struct cat_method *hm_cat_method(const struct catalogue *cat, struct hm_str name);
@@ -312,6 +339,7 @@ struct call {
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
+    bool pinned; // to the worker that has it: when that is gone, the call has failed
     uint64_t began_us;
 };
 
@@ -491,6 +519,13 @@ struct proc {
 
 struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
                            bool run_tests, struct hm_error *err);
+struct loading { // what a worker loads beside what is stored; JSON arrays, see INIT in script/frames.h
+    struct hm_str candidates, tests, without;
+    const struct layer *layer;
+    bool run_tests;
+};
+struct proc *hm_proc_load(struct institution *inst, enum proc_role role, const struct loading *loading,
+                          struct hm_error *err);
 void hm_proc_call(struct proc *proc, struct call *call);
 void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str payload);
 void hm_proc_flush(struct proc *proc);
@@ -533,6 +568,9 @@ struct trial {
     struct catalogue *catalogue; // after READY
     unsigned busy;               // commit items under way that name it; then the loss of its worker waits
     bool typing;                 // hm_trial_types was called: the types in force are, or will be, its own
+    bool follows;                // it tries another layer of the cluster:
+    struct layer *layer;         // this one; NULL: nothing. Owned
+    struct fit *fit;             // the check of the stored records, while it goes on
     void *arg;
     void (*ready)(struct trial *trial);
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
@@ -541,6 +579,13 @@ struct trial {
 };
 // candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
 struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
+// The same over another layer of the cluster; tests: [{"kind","id"}], whose tests are run.
+struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, struct hm_str tests,
+                                struct hm_error *err);
+// Looks whether the stored records fit those types whose shape the trial changes. misfits: JSON array of
+// {"type","checked","misfits","faults"}, empty when all fit; err: it could not be known, as the worker died.
+void hm_trial_fit(struct trial *trial,
+                  void (*done)(struct trial *trial, struct hm_str misfits, const struct hm_error *err));
 void hm_trial_types(struct trial *trial); // puts its types in force
 void hm_trial_adopt(struct trial *trial); // its worker serves from now on; frees the trial
 void hm_trial_end(struct trial *trial);   // stops its worker, frees the trial

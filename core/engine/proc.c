@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 #include "engine/spawn.h"
 #include "script/frames.h"
 
@@ -242,7 +243,7 @@ static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct hm_error err = {0};
     struct catalogue *cat = NULL;
     if (r.bad || r.at != r.end || proc->state != PROC_STARTING) return false;
-    if (!hm_cat_parse(json, &cat, &err)) {
+    if (!hm_cat_parse_like(json, proc->institution->catalogue, &cat, &err)) {
         hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id,
                err.line);
         return false;
@@ -426,8 +427,12 @@ static void on_exited(struct ev_loop *loop, ev_io *watcher, int events) {
 
 // ---- start and upkeep ---------------------------------------------------------------------------------
 
-static void init_json(const struct institution *inst, enum proc_role role, struct hm_str candidates,
-                      bool run_tests, struct hm_buf *b) {
+static struct hm_str or_empty(struct hm_str array) {
+    return array.len ? array : HM_LIT("[]");
+}
+
+static void init_json(const struct institution *inst, enum proc_role role, const struct loading *loading,
+                      struct hm_buf *b) {
     const struct hm_settings *s = &inst->engine->settings;
     bool job = role == PROC_JOB;
     hm_buf_char(b, '{');
@@ -435,8 +440,11 @@ static void init_json(const struct institution *inst, enum proc_role role, struc
     hm_json_member_str(b, "plugin_dir", hm_str_of(s->plugin_dir));
     hm_json_member_int(b, "zone_minutes", inst->zone_minutes);
     hm_json_member_raw(b, "languages", HM_LIT("[\"uz\",\"uz-Cyrl\",\"ru\",\"en\"]"));
-    hm_json_member_raw(b, "run_tests", run_tests ? HM_LIT("true") : HM_LIT("false"));
-    hm_json_member_raw(b, "candidates", candidates.len ? candidates : HM_LIT("[]"));
+    hm_json_member_raw(b, "run_tests", loading->run_tests ? HM_LIT("true") : HM_LIT("false"));
+    hm_json_member_raw(b, "base", or_empty(hm_layer_sources(loading->layer)));
+    hm_json_member_raw(b, "without", or_empty(loading->without));
+    hm_json_member_raw(b, "candidates", or_empty(loading->candidates));
+    hm_json_member_raw(b, "tests", or_empty(loading->tests));
     hm_json_key(b, "limits");
     hm_buf_char(b, '{');
     hm_json_member_int(b, "cpu_ms", job ? s->job_cpu_ms : s->cpu_ms);
@@ -448,6 +456,15 @@ static void init_json(const struct institution *inst, enum proc_role role, struc
 
 struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
                            bool run_tests, struct hm_error *err) {
+    struct loading loading = {.candidates = candidates,
+                              .without = hm_buf_view(&inst->without),
+                              .layer = inst->layer,
+                              .run_tests = run_tests};
+    return hm_proc_load(inst, role, &loading, err);
+}
+
+struct proc *hm_proc_load(struct institution *inst, enum proc_role role, const struct loading *loading,
+                          struct hm_error *err) {
     struct hm_engine *engine = inst->engine;
     struct proc *proc = hm_alloc(sizeof *proc);
     struct hm_buf json = {0}, payload = {0};
@@ -469,7 +486,7 @@ struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct
     ev_io_start(engine->loop, &proc->exited);
     DL_APPEND(inst->procs, proc);
     engine->counters.workers_started++;
-    init_json(inst, role, candidates, run_tests, &json);
+    init_json(inst, role, loading, &json);
     hm_put_str(&payload, hm_buf_view(&json));
     hm_proc_send(proc, HM_F_INIT, 0, hm_buf_view(&payload));
     hm_buf_free(&payload);

@@ -4,22 +4,47 @@
 // trial at a time for an institution; a trial under way is named by institution->trial.
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err) {
+static struct trial *start(struct institution *inst, const struct loading *loading, struct hm_error *err) {
     if (inst->trial) {
         hm_fail(err, HM_CONFLICT, "another version is being tried at this moment");
         return NULL;
     }
-    struct proc *proc = hm_proc_start(inst, PROC_TRIAL, candidates, true, err);
+    struct proc *proc = hm_proc_load(inst, PROC_TRIAL, loading, err);
     if (!proc) return NULL;
     struct trial *trial = hm_alloc(sizeof *trial);
     trial->institution = inst;
     trial->proc = proc;
     proc->trial = trial;
     inst->trial = trial;
+    return trial;
+}
+
+struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err) {
+    struct loading loading = {.candidates = candidates,
+                              .without = hm_buf_view(&inst->without),
+                              .layer = inst->layer,
+                              .run_tests = true};
+    return start(inst, &loading, err);
+}
+
+struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, struct hm_str tests,
+                                struct hm_error *err) {
+    struct loading loading = {
+        .candidates = hm_watch_candidates(inst), .tests = tests, .layer = layer, .run_tests = true};
+    struct hm_buf without = {0};
+    hm_rescue_own(inst, &without);
+    loading.without = hm_buf_view(&without);
+    struct trial *trial = start(inst, &loading, err);
+    if (trial) {
+        trial->layer = hm_layer_ref(layer);
+        trial->follows = true;
+    }
+    hm_buf_free(&without);
     return trial;
 }
 
@@ -62,6 +87,7 @@ static void trial_free(struct trial *trial) {
     struct institution *inst = trial->institution;
     inst->trial = NULL;
     hm_cat_unref(trial->catalogue);
+    hm_layer_unref(trial->layer);
     free(trial);
     hm_inst_trial_over(inst);
 }
@@ -69,6 +95,7 @@ static void trial_free(struct trial *trial) {
 void hm_trial_adopt(struct trial *trial) {
     struct institution *inst = trial->institution;
     if (trial->proc) trial->proc->trial = NULL;
+    if (trial->follows) hm_layer_taken(inst, trial->layer);
     hm_inst_activate(inst, trial->proc, trial->catalogue);
     trial_free(trial);
 }

@@ -537,6 +537,9 @@ static int run_protected(lua_State *L) {
     } else if (strcmp(name, "$plugins") == 0) {
         hm_catalogue_plugins(L, params, &host->out);
         return 0; // has written its answer itself
+    } else if (strcmp(name, "$records") == 0) {
+        hm_records_check(L, params, &host->out);
+        return 0;
     } else if (args->flags & HM_CALL_JOB_DONE) {
         host->call.may_write = true;
         job_done(L, name, params);

@@ -41,8 +41,8 @@ test('workers whose calls never end run on all processors but one, in turns, and
     const client = await place.client('student');
     let ended = false;
     const held = new Set(), codes = [];
-    const call = () => client.call('endless.run', {}).then(() => codes.push(0), (error) => codes.push([error.code, error.data?.limit_ms]));
-    const callers = Array.from({ length: most * 4 }, async () => {
+    const call = () => client.call('endless.run', {}).then(() => codes.push(0), (error) => codes.push(error.code ? [error.code, error.data?.limit_ms] : [error.message]));
+    const callers = Array.from({ length: most }, async () => {
       while (!ended) await call();
     });
     const late = Date.now() + 60000 * slow;
@@ -56,7 +56,7 @@ test('workers whose calls never end run on all processors but one, in turns, and
     assert.ok(held.size >= 2, `of ${most} workers on ${at_once} processors ${held.size} waited for their turn`);
     ended = true;
     await Promise.all(callers);
-    assert.ok(codes.length >= most * 4);
+    assert.ok(codes.length >= most);
     assert.deepEqual([...new Set(codes.map(String))], ['-32007,200'], 'each call met the limit of its own computing, none the deadline');
     assert.deepEqual(await client.call('endless.not', {}), { done: true });
     assert.deepEqual(workers(server).filter((worker) => worker.state === 'T'), [], 'nobody is left waiting');
