@@ -16,7 +16,8 @@
 #include "store/store.h"
 #include <lua.h>
 
-#define HM_CALL_DEPTH 16 // methods that call methods
+#define HM_CALL_DEPTH 16       // methods that call methods
+#define HM_CALLS_OF_STATE 5000 // then it is made anew, whatever may have gathered in it
 
 // ---- sources (sources.c)
 // -------------------------------------------------------------------------------------------------- One file
@@ -62,7 +63,7 @@ uint64_t hm_random_below(struct hm_random *r, uint64_t n); // 0 … n - 1, every
 
 // ---- the host ----------------------------------------------------------------------------------
 struct hm_limits {
-    unsigned cpu_ms;
+    unsigned cpu_ms, wall_ms; // 0: no limit of its own
     uint64_t memory_bytes;
     size_t output_bytes;
     unsigned log_lines;
@@ -154,6 +155,9 @@ bool hm_host_test(struct hm_host *host, bool all,
                   void (*told)(void *arg, const struct hm_loaded *plugin, unsigned passed, unsigned failed),
                   void *arg);
 int hm_test_inner(lua_State *L); // a method inside of a test
+// The functions that would keep state become problems, and every table gets a place to be watched at
+// (upvalues.c). Runs protected, when all is loaded.
+int hm_upvalues_check(lua_State *L);
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message);
 void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message);
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.

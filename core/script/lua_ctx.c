@@ -348,8 +348,9 @@ const struct hm_lua_module hm_module_accounts = {"accounts", "Accounts of person
 // ---- log ---------------------------------------------------------------------------------------
 
 void hm_log_line(struct hm_host *host, int level, struct hm_str text) {
-    if (host->call.testing || !host->channel || host->call.log_lines >= host->limits.log_lines) return;
+    if (host->call.log_lines >= host->limits.log_lines) hm_sandbox_stop(host->box.L, HM_STOP_LOG, true);
     host->call.log_lines++;
+    if (host->call.testing || !host->channel) return;
     int plugin = host->box.plugin;
     bool known = plugin >= 0 && (size_t)plugin < host->loaded_count;
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_LOG, host->call.number);
