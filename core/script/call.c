@@ -18,6 +18,12 @@ struct hm_buf *hm_scratch(struct hm_host *host, unsigned which) {
     return b;
 }
 
+void hm_check_in_call(lua_State *L, const char *what) {
+    if (!hm_host_of(L)->open)
+        luaL_error(L, "%s: not while the plugin is being loaded; call it in a function of the declaration",
+                   what);
+}
+
 struct hm_str hm_check_str(lua_State *L, int index) {
     struct hm_str s;
     s.ptr = luaL_checklstring(L, index, &s.len);

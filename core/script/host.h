@@ -200,6 +200,8 @@ _Noreturn void hm_raise(lua_State *L, enum hm_code code, const char *message, in
 _Noreturn void hm_raise_error(lua_State *L,
                               const struct hm_error *err); // with {"reason": message} for conflicts
 _Noreturn void hm_raise_faults(lua_State *L, const struct hm_faults *faults);
+// Raises while plugins are being loaded: there is no snapshot, no caller and no time then.
+void hm_check_in_call(lua_State *L, const char *what);
 struct hm_buf *hm_scratch(struct hm_host *host, unsigned which); // emptied
 // The value at index as JSON in scratch buffer `which`, or an error that names `what`.
 struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what);

@@ -363,6 +363,11 @@ static void hostile_sources_are_refused(void **state) {
         {"local t = {} for i = 1, 1e9 do t[i] = { i } end", "bytes of memory was exceeded"},
         {"return service { id = 'a', x = setmetatable({}, { __gc = function() end }) }",
          "__gc is not offered"},
+        {"store.get('note', 'a')", "store: not while the plugin is being loaded"},
+        {"for r in store.each('note') do end", "store: not while the plugin is being loaded"},
+        {"accounts.exists('a')", "accounts.exists: not while the plugin is being loaded"},
+        {"accounts.invite { person = 'a' }", "accounts.invite: not while the plugin is being loaded"},
+        {"log.info('a')", "log: not while the plugin is being loaded"},
         {"string.rep = nil; return service { id = 'b' }", "kept as 'a'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
