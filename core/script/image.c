@@ -4,7 +4,6 @@
 // What always holds: once sealed, nothing is handed out and nothing taken back, so that an address in a part
 // is one of the loaded state for as long as the state lives.
 #include "script/image.h"
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -35,42 +34,19 @@ size_t hm_image_room(size_t size) {
     return room;
 }
 
-static bool part_open(struct hm_image_part *part) {
-    void *p = mmap(NULL, HM_IMAGE_PART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    *part = (struct hm_image_part){0};
+bool hm_image_open(struct hm_image *image) {
+    char *p = mmap(NULL, 2 * HM_IMAGE_PART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    *image = (struct hm_image){0};
     if (p == MAP_FAILED) return false;
-    part->base = part->at = part->ready = p;
+    image->base = p;
+    image->objects.base = image->objects.at = image->objects.ready = p;
+    image->members.base = image->members.at = image->members.ready = p + HM_IMAGE_PART;
     return true;
 }
 
-static void part_close(struct hm_image_part *part) {
-    if (part->base) munmap(part->base, HM_IMAGE_PART);
-    *part = (struct hm_image_part){0};
-}
-
-bool hm_image_open(struct hm_image *image) {
-    image->sealed = false;
-    bool ok = part_open(&image->objects) && part_open(&image->members);
-    if (!ok) hm_image_close(image);
-    return ok;
-}
-
 void hm_image_close(struct hm_image *image) {
-    part_close(&image->objects);
-    part_close(&image->members);
-    image->sealed = false;
-}
-
-static bool part_has(const struct hm_image_part *part, const void *p) {
-    return part->base && (uintptr_t)p - (uintptr_t)part->base < HM_IMAGE_PART;
-}
-
-bool hm_image_is_object(const struct hm_image *image, const void *p) {
-    return part_has(&image->objects, p);
-}
-
-bool hm_image_is_member(const struct hm_image *image, const void *p) {
-    return part_has(&image->members, p);
+    if (image->base) munmap(image->base, 2 * HM_IMAGE_PART);
+    *image = (struct hm_image){0};
 }
 
 size_t hm_image_bytes(const struct hm_image *image) {

@@ -6,6 +6,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define HM_IMAGE_PART ((size_t)256 << 20) // addresses reserved for each part
 #define HM_IMAGE_CLASSES 128u
@@ -15,6 +16,7 @@ struct hm_image_part {
     void *free[HM_IMAGE_CLASSES];
 };
 struct hm_image {
+    char *base; // both parts, one behind the other: objects, members
     struct hm_image_part objects, members;
     bool sealed;
 };
@@ -26,8 +28,15 @@ void hm_image_close(struct hm_image *image);
 void *hm_image_take(struct hm_image *image, bool object, size_t size);
 void hm_image_give(struct hm_image *image, void *p, size_t size);
 size_t hm_image_room(size_t size); // what an allocation of this size occupies
-bool hm_image_is_object(const struct hm_image *image, const void *p);
-bool hm_image_is_member(const struct hm_image *image, const void *p);
+static inline bool hm_image_has(const struct hm_image *image, const void *p) {
+    return (uintptr_t)p - (uintptr_t)image->base < 2 * HM_IMAGE_PART && image->base;
+}
+static inline bool hm_image_is_object(const struct hm_image *image, const void *p) {
+    return (uintptr_t)p - (uintptr_t)image->base < HM_IMAGE_PART && image->base;
+}
+static inline bool hm_image_is_member(const struct hm_image *image, const void *p) {
+    return hm_image_has(image, p) && !hm_image_is_object(image, p);
+}
 size_t hm_image_bytes(const struct hm_image *image);
 bool hm_image_seal(struct hm_image *image);
 // From the handler of the fault.

@@ -32,8 +32,9 @@ struct matcher {
 };
 
 // A place to go on from when what follows does not match.
+enum { GREEDY, LAZY, OPTIONAL, OPENED, CLOSED };
 struct choice {
-    enum { GREEDY, LAZY, OPTIONAL, OPENED, CLOSED } kind;
+    int kind;
     int capture;      // CLOSED: which
     const char *at;   // in the text
     const char *low;  // GREEDY: not before this
@@ -142,7 +143,12 @@ static const char *item_end(struct matcher *m, const char *p) {
     return p + 1;
 }
 
-static bool fits(struct matcher *m, const char *s, const char *item, const char *end) {
+// What it costs to try an item on a character.
+static inline size_t cost_of(const char *item, const char *end) {
+    return 1 + (size_t)(end - item) / 8;
+}
+
+static inline bool fits(const struct matcher *m, const char *s, const char *item, const char *end) {
     if (s == m->text_end) return false;
     int c = (unsigned char)*s;
     switch (*item) {
@@ -151,7 +157,6 @@ static bool fits(struct matcher *m, const char *s, const char *item, const char 
     case '%':
         return in_class(c, (unsigned char)item[1]);
     case '[':
-        spend(m, (size_t)(end - item) / 8);
         return in_set(c, item, end - 1);
     default:
         return (unsigned char)*item == c;
@@ -204,9 +209,12 @@ struct walk {
     struct choice choices[CHOICES];
 };
 
-static void choose(struct matcher *m, struct walk *w, struct choice choice) {
+// A new choice, of which the caller fills in what its kind needs.
+static inline struct choice *choose(struct matcher *m, struct walk *w, int kind) {
     if (w->depth == CHOICES - 1) luaL_error(m->L, "pattern too complex");
-    w->choices[w->depth++] = choice;
+    struct choice *c = &w->choices[w->depth++];
+    c->kind = kind;
+    return c;
 }
 
 // Goes back to the last choice that has something left to try. False: there is none.
@@ -221,6 +229,7 @@ static bool go_back(struct matcher *m, struct walk *w) {
             w->p = c->then;
             return true;
         case LAZY:
+            spend(m, cost_of(c->item, c->item_end));
             if (!fits(m, c->at, c->item, c->item_end)) break;
             w->s = ++c->at;
             w->p = c->then;
@@ -246,49 +255,54 @@ static void open_capture(struct matcher *m, struct walk *w) {
     bool position = w->p + 1 < m->pattern_end && w->p[1] == ')';
     if (m->count == CAPTURES) luaL_error(m->L, "too many captures");
     m->captures[m->count++] = (struct capture){w->s, position ? POSITION : OPEN};
-    choose(m, w, (struct choice){.kind = OPENED});
+    choose(m, w, OPENED);
     w->p += position ? 2 : 1;
 }
 
 static void close_capture(struct matcher *m, struct walk *w) {
     int i = last_open(m);
     m->captures[i].len = w->s - m->captures[i].at;
-    choose(m, w, (struct choice){.kind = CLOSED, .capture = i});
+    choose(m, w, CLOSED)->capture = i;
     w->p++;
 }
 
 // An item of one character, with what may follow it: * + ? -
-static bool single(struct matcher *m, struct walk *w) {
+static inline bool single(struct matcher *m, struct walk *w) {
     const char *item = w->p, *end = item_end(m, item), *s = w->s;
     char how = end < m->pattern_end ? *end : '\0';
+    size_t cost = cost_of(item, end);
+    struct choice *c;
+    spend(m, cost);
     if (!fits(m, s, item, end)) {
         w->p = end + 1;
         return how == '*' || how == '?' || how == '-';
     }
     switch (how) {
     case '?':
-        choose(m, w, (struct choice){.kind = OPTIONAL, .at = s, .then = end + 1});
-        w->s++;
-        w->p = end + 1;
+        c = choose(m, w, OPTIONAL);
+        c->at = s;
+        w->s = s + 1;
         break;
     case '+':
-    case '*': {
-        const char *low = s + (how == '+');
+    case '*':
         for (s++; fits(m, s, item, end); s++)
-            spend(m, 1);
-        choose(m, w, (struct choice){.kind = GREEDY, .at = s, .low = low, .then = end + 1});
-        w->s = s;
-        w->p = end + 1;
+            spend(m, cost);
+        c = choose(m, w, GREEDY);
+        c->low = w->s + (how == '+');
+        c->at = w->s = s;
         break;
-    }
     case '-':
-        choose(m, w, (struct choice){.kind = LAZY, .at = s, .item = item, .item_end = end, .then = end + 1});
-        w->p = end + 1;
+        c = choose(m, w, LAZY);
+        c->at = s;
+        c->item = item;
+        c->item_end = end;
         break;
     default:
-        w->s++;
+        w->s = s + 1;
         w->p = end;
+        return true;
     }
+    c->then = w->p = end + 1;
     return true;
 }
 

@@ -264,8 +264,9 @@ size_t hm_sandbox_held(const struct hm_sandbox *box) {
 
 // What is free in one size class is of no use to another, so a script that fills one after the other could
 // hold many times what is in use.
-static bool may_hold(const struct hm_sandbox *box, size_t old_size, size_t new_size) {
+static inline bool may_hold(const struct hm_sandbox *box, size_t old_size, size_t new_size) {
     const struct hm_pool *pool = &box->pool;
+    if (pooled(new_size) && pool->free[class_of(new_size)]) return true;
     size_t more = 0, held = hm_sandbox_held(box);
     if (!pooled(new_size))
         more = new_size - (pooled(old_size) ? 0 : old_size);
@@ -299,27 +300,29 @@ static void *image_resize(struct hm_sandbox *box, void *ptr, bool object, size_t
     return p;
 }
 
-static void *pool_resize(struct hm_sandbox *box, void *ptr, size_t old_size, size_t new_size) {
+static inline void *pool_resize(struct hm_sandbox *box, void *ptr, size_t old_size, size_t new_size) {
+    bool was = pooled(old_size), is = pooled(new_size);
     if (!new_size) {
-        if (pooled(old_size))
+        if (was) {
             pool_give(&box->pool, ptr, old_size);
-        else
+        } else {
             free(ptr);
-        if (!pooled(old_size)) box->pool.large -= old_size;
+            box->pool.large -= old_size;
+        }
         return NULL;
     }
+    if (!ptr && is) return pool_take(&box->pool, new_size); // most of what is made
     void *p = resize(&box->pool, ptr, old_size, new_size);
     if (!p) return new_size <= old_size ? ptr : NULL; // in the pool it counts as of the new size
-    if (!pooled(old_size)) box->pool.large -= old_size;
-    if (!pooled(new_size)) box->pool.large += new_size;
+    if (!was) box->pool.large -= old_size;
+    if (!is) box->pool.large += new_size;
     return p;
 }
 
 static void *allocate(void *ud, void *ptr, size_t old_size, size_t new_size) {
     struct hm_sandbox *box = ud;
-    bool object = ptr ? hm_image_is_object(&box->image, ptr) : old_size != 0;
-    bool image =
-        ptr ? object || hm_image_is_member(&box->image, ptr) : box->phase == HM_LOADING && new_size != 0;
+    bool image = ptr ? hm_image_has(&box->image, ptr) : box->phase == HM_LOADING && new_size != 0;
+    bool object = ptr ? image && hm_image_is_object(&box->image, ptr) : old_size != 0;
     if (!ptr) old_size = 0; // then it was the type of what is made, not a size
     if (new_size > old_size && (box->used > box->cap || new_size - old_size > box->cap - box->used ||
                                 (!image && !may_hold(box, old_size, new_size)))) {
