@@ -221,9 +221,9 @@ static inline struct choice *choose(struct matcher *m, struct walk *w, int kind)
 static bool go_back(struct matcher *m, struct walk *w) {
     while (w->depth) {
         struct choice *c = &w->choices[w->depth - 1];
-        spend(m, 1);
         switch (c->kind) {
         case GREEDY:
+            spend(m, 1);
             if (c->at == c->low) break;
             w->s = --c->at;
             w->p = c->then;
@@ -334,9 +334,9 @@ static const char *match_here(struct matcher *m, const char *s, const char *p) {
     w.s = s;
     w.p = p;
     w.depth = m->count = 0;
+    spend(m, 1);
     for (;;) {
         bool good = true;
-        spend(m, 1);
         if (w.p == m->pattern_end) return w.s;
         if (*w.p == '(') {
             open_capture(m, &w);

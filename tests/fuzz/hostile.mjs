@@ -60,17 +60,18 @@ async function timed(promise, longest, what) {
 
 async function run_seeds(place, client, seeds, report) {
   const limit = (DEADLINE_MS + 1500) * slow;
+  const deploy_limit = 30000 * slow; // loading may compute for 2 s, whatever else the machine does
   const bodies = [];
   for (const seed of seeds) {
     if (seed % 10 !== 0) {
       bodies.push(seed);
       continue;
     }
-    const { error } = await timed(place.deploy('service', 'fuzz', whole_file(seed)), 15000 * slow, `seed ${seed}: the deploy`);
+    const { error } = await timed(place.deploy('service', 'fuzz', whole_file(seed)), deploy_limit, `seed ${seed}: the deploy`);
     report.files++;
     if (error) report.refused++;
   }
-  const { error } = await timed(place.deploy('service', 'fuzz', plugin_of_bodies(bodies)), 15000 * slow, `seeds ${bodies}: the deploy`);
+  const { error } = await timed(place.deploy('service', 'fuzz', plugin_of_bodies(bodies)), deploy_limit, `seeds ${bodies}: the deploy`);
   if (error) throw new Error(`seeds ${bodies}: refused: ${JSON.stringify(error.data).slice(0, 2000)}`);
   for (const [i, seed] of bodies.entries()) {
     const { error: failure, ms } = await timed(client.call(`fuzz.s${i}`, {}), limit, `seed ${seed}`);
@@ -88,6 +89,7 @@ async function run_seeds(place, client, seeds, report) {
 
 export async function run_hostile({ scripts, seed, places = 3, alone_ms = 3000, say = () => {} }) {
   const server = await Server.start({ settings });
+  server.control.call_ms = 60000 * slow;
   const report = { scripts: 0, files: 0, refused: 0, longest: 0, outcomes: {} };
   try {
     const good = await server.institution('good');
