@@ -448,6 +448,8 @@ static void init_json(const struct institution *inst, enum proc_role role, const
     hm_json_key(b, "limits");
     hm_buf_char(b, '{');
     hm_json_member_int(b, "cpu_ms", job ? s->job_cpu_ms : s->cpu_ms);
+    // Sooner than the hard deadline, so that most get to hear where it was.
+    hm_json_member_int(b, "wall_ms", (int64_t)(job ? s->job_deadline_ms : s->deadline_ms) * 9 / 10);
     hm_json_member_int(b, "memory_bytes", (int64_t)(job ? s->job_memory_bytes : s->memory_bytes));
     hm_json_member_int(b, "output_bytes", (int64_t)s->output_bytes);
     hm_json_member_int(b, "log_lines", s->log_lines);

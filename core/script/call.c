@@ -18,6 +18,12 @@ struct hm_buf *hm_scratch(struct hm_host *host, unsigned which) {
     return b;
 }
 
+void hm_check_in_call(lua_State *L, const char *what) {
+    if (!hm_host_of(L)->open)
+        luaL_error(L, "%s: not while the plugin is being loaded; call it in a function of the declaration",
+                   what);
+}
+
 struct hm_str hm_check_str(lua_State *L, int index) {
     struct hm_str s;
     s.ptr = luaL_checklstring(L, index, &s.len);
@@ -164,27 +170,49 @@ static void data_place(struct hm_host *host, bool with_message) {
     hm_buf_char(&t->data, '}');
 }
 
-static void take_limit(struct hm_host *host) {
+// "the limit of N ms of computing was exceeded", with the limit and its size for programs.
+static void tell_limit(struct hm_trouble *t, enum hm_code code, const char *limit, const char *member,
+                       uint64_t size, const char *of) {
+    t->code = code;
+    snprintf(t->message, sizeof t->message, "the limit of %llu %s was exceeded", (unsigned long long)size,
+             of);
+    hm_json_member_str(&t->data, "limit", hm_str_of(limit));
+    hm_json_member_int(&t->data, member, (int64_t)size);
+}
+
+static void take_stop(struct hm_host *host) {
     struct hm_trouble *t = &host->trouble;
     struct hm_sandbox *box = &host->box;
-    const char *file = box->time_up ? box->file : box->memory_file;
+    const char *file = box->stop ? box->file : box->memory_file;
     if (file[0]) {
         snprintf(t->file, sizeof t->file, "%s", file);
-        t->line = box->time_up ? box->line : box->memory_line;
+        t->line = box->stop ? box->line : box->memory_line;
     }
     data_open(t);
-    if (box->time_up) {
-        t->code = HM_DEADLINE;
-        snprintf(t->message, sizeof t->message, "the limit of %u ms of computing was exceeded", box->cpu_ms);
-        hm_json_member_int(&t->data, "limit_ms", box->cpu_ms);
-    } else {
-        t->code = HM_TOO_LARGE;
-        snprintf(t->message, sizeof t->message, "the limit of %llu bytes of memory was exceeded",
-                 (unsigned long long)box->memory_bytes);
-        hm_json_member_str(&t->data, "limit", HM_LIT("memory"));
-        hm_json_member_int(&t->data, "limit_bytes", (int64_t)box->memory_bytes);
+    switch ((enum hm_stop)box->stop) {
+    case HM_STOP_CPU:
+        tell_limit(t, HM_DEADLINE, "cpu", "limit_ms", box->cpu_ms, "ms of computing");
+        break;
+    case HM_STOP_WALL:
+        tell_limit(t, HM_DEADLINE, "time", "limit_ms", box->wall_ms, "ms, waiting included,");
+        break;
+    case HM_STOP_NONE:
+        tell_limit(t, HM_TOO_LARGE, "memory", "limit_bytes", box->memory_bytes, "bytes of memory");
+        break;
+    case HM_STOP_LOG:
+        tell_limit(t, HM_TOO_LARGE, "log_lines", "limit_lines", host->limits.log_lines, "log lines a call");
+        break;
+    case HM_STOP_OUTPUT:
+        tell_limit(t, HM_TOO_LARGE, "output", "limit_bytes", host->limits.output_bytes, "bytes of result");
+        break;
+    case HM_STOP_STATE:
+        t->code = HM_PLUGIN;
+        snprintf(t->message, sizeof t->message,
+                 "a table that was made when the plugin was loaded was changed, here or just before: nothing "
+                 "stays from one call to the next; make the table inside of the function, or keep what is in "
+                 "it in the store");
     }
-    data_place(host, false);
+    data_place(host, t->code == HM_PLUGIN);
 }
 
 static void take_protocol_error(struct hm_host *host, int at) {
@@ -212,6 +240,9 @@ static void take_protocol_error(struct hm_host *host, int at) {
     if (t->code == HM_PLUGIN) {
         data_open(t);
         data_place(host, true);
+    } else if (t->code == HM_TOO_LARGE && t->data.len > 2) { // a limit says whose it was
+        t->data.len--;
+        data_place(host, false);
     }
 }
 
@@ -219,10 +250,10 @@ void hm_trouble_take(struct hm_host *host, int status) {
     lua_State *L = host->box.L;
     struct hm_trouble *t = &host->trouble;
     int at = lua_gettop(L);
-    if (status == LUA_ERRMEM && !host->box.time_up) host->box.memory_up = true;
-    if (hm_sandbox_spent(&host->box)) {
+    if (status == LUA_ERRMEM && !host->box.stop) host->box.memory_up = true;
+    if (host->box.stop || host->box.memory_up) {
         host->box.cap = SIZE_MAX;
-        take_limit(host);
+        take_stop(host);
     } else if (is_protocol_error(L, at)) {
         take_protocol_error(host, at);
     } else {
@@ -515,6 +546,17 @@ static void job_done(lua_State *L, const char *name, struct hm_json both) {
     if (has_done) lua_call(L, 3, 1);
 }
 
+// Where the method's function begins, as the place of what is wrong with its result.
+static void note_method(lua_State *L, const char *name) {
+    struct hm_sandbox *box = hm_sandbox_of(L);
+    lua_Debug ar;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_methods);
+    if (lua_getfield(L, -1, name) != LUA_TTABLE || lua_getfield(L, -1, "run") != LUA_TFUNCTION) return;
+    if (!lua_getinfo(L, ">S", &ar) || ar.linedefined < 0) return;
+    snprintf(box->file, sizeof box->file, "%s", ar.short_src);
+    box->line = ar.linedefined;
+}
+
 // ---- one call ----------------------------------------------------------------------------------
 
 static int run_protected(lua_State *L) {
@@ -557,12 +599,8 @@ static int run_protected(lua_State *L) {
     }
     if (!hm_lua_to_json_opt(L, -1, false, host->limits.output_bytes, &host->out, &err)) {
         if (err.code != HM_TOO_LARGE) luaL_error(L, "the result of %s: %s", name, err.message);
-        lua_createtable(L, 0, 2);
-        lua_pushliteral(L, "output");
-        lua_setfield(L, -2, "limit");
-        lua_pushinteger(L, (lua_Integer)host->limits.output_bytes);
-        lua_setfield(L, -2, "limit_bytes");
-        hm_raise(L, HM_TOO_LARGE, NULL, -1);
+        note_method(L, name);
+        hm_sandbox_stop(L, HM_STOP_OUTPUT, false);
     }
     return 0;
 }
@@ -604,14 +642,14 @@ bool hm_call_run(struct hm_host *host, const struct hm_call_args *args) {
         lua_pushcfunction(L, hm_traceback);
         lua_pushcfunction(L, run_protected);
         lua_pushlightuserdata(L, (void *)args);
-        hm_sandbox_arm(&host->box, args->limits.cpu_ms, args->limits.memory_bytes);
+        hm_sandbox_arm(&host->box, args->limits.cpu_ms, args->limits.wall_ms, args->limits.memory_bytes);
         int status = lua_pcall(L, 1, 0, -3);
         hm_sandbox_disarm(&host->box);
-        if (status == LUA_OK) {
-            host->box.time_up =
-                0; // should it have run out behind the last instruction: the answer is whole, so it counts
+        if (status == LUA_OK && host->box.stop != HM_STOP_STATE) {
+            host->box.stop = HM_STOP_NONE; // time run out behind the last instruction: the answer is whole
         } else {
             ok = false;
+            if (status == LUA_OK) lua_pushnil(L);
             hm_trouble_take(host, status);
         }
         lua_settop(L, 0);

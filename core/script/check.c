@@ -142,7 +142,8 @@ int hm_check_main(int argc, char **argv) {
         if (strcmp(argv[i], "--deadline") == 0) deadline = argv[++i];
     }
     host->zone_minutes = 300;
-    host->limits = (struct hm_limits){200, 64u << 20, 1u << 20, 100};
+    host->limits = (struct hm_limits){
+        .cpu_ms = 200, .memory_bytes = 64u << 20, .output_bytes = 1u << 20, .log_lines = 100};
     snprintf(host->institution, sizeof host->institution, "check");
     bool ok = set_deadline(deadline, &err) && hm_sources_read_shipped(&host->sources, c.plugin_dir, &err);
     for (int i = 0; i < argc && ok; i++) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOAD_MS 5000
+#define LOAD_MS 2000 // of computing; all that ships takes some ten
 #define FAULTS_MAX 100 // of one declaration that are told
 #define LOAD_BYTES (256u << 20)
 
@@ -206,6 +206,11 @@ static int fn_require(lua_State *L) {
     const struct hm_source *source =
         strncmp(name, "lib.kinds.", 10) == 0 ? NULL : hm_sources_find(&host->sources, "lib", name);
     if (!source) return luaL_error(L, "there is no shared module '%s'", name);
+    if (host->box.phase != HM_LOADING)
+        return luaL_error(L,
+                          "require '%s' while a call runs: modules are loaded when the plugin is; require it "
+                          "at the top of the file",
+                          name);
     lua_pushboolean(L, 0);
     lua_setfield(L, 2, name);
     run_source(L, source, -1);
@@ -530,6 +535,19 @@ static void load_plugins(struct hm_host *host) {
     find_layers(host);
 }
 
+// All shared modules are there when the first call runs: one that came with a call would stay for the next.
+static int require_all(lua_State *L) {
+    const struct hm_sources *sources = &hm_host_of(L)->sources;
+    for (size_t i = 0; i < sources->count; i++) {
+        const char *id = sources->list[i].id;
+        if (strcmp(sources->list[i].kind, "lib") != 0 || strncmp(id, "lib.kinds.", 10) == 0) continue;
+        lua_pushcfunction(L, fn_require);
+        lua_pushstring(L, id);
+        lua_call(L, 1, 0);
+    }
+    return 0;
+}
+
 static const struct hm_source host_source = {.kind = "host", .file = ""};
 
 static bool make_types(struct hm_host *host) {
@@ -549,12 +567,20 @@ bool hm_host_load(struct hm_host *host) {
         hm_problem(host, "", "", 0, err.message);
         return false;
     }
-    hm_sandbox_arm(&host->box, LOAD_MS, LOAD_BYTES);
-    bool ok = guarded(host, set_up, &host_source, -1) && load_kinds(host);
+    bool ok = hm_sandbox_load(&host->box, &err);
+    if (!ok) hm_problem(host, "", "", 0, err.message);
+    hm_sandbox_arm(&host->box, LOAD_MS, 0, LOAD_BYTES);
+    ok = ok && guarded(host, set_up, &host_source, -1) && load_kinds(host) &&
+         guarded(host, require_all, &host_source, -1);
     if (ok) {
         load_plugins(host);
         ok = !host->problems.len && guarded(host, register_all, &host_source, -1) && !host->problems.len &&
-             make_types(host) && guarded(host, build_catalogue, &host_source, -1) && !host->problems.len;
+             make_types(host) && guarded(host, build_catalogue, &host_source, -1) && !host->problems.len &&
+             guarded(host, hm_upvalues_check, &host_source, -1) && !host->problems.len;
+    }
+    if (ok && !hm_sandbox_seal(&host->box, &err)) {
+        hm_problem(host, "", "", 0, err.message);
+        ok = false;
     }
     hm_sandbox_disarm(&host->box);
     host->open = ok;
@@ -567,6 +593,8 @@ bool hm_host_load(struct hm_host *host) {
 bool hm_host_renew(struct hm_host *host) {
     size_t kept = host->box.pool.bytes - host->loaded_bytes; // by the pool, which gives nothing back
     bool swollen = host->box.memory_bytes && kept > host->box.memory_bytes / 2;
-    if (host->open && !hm_sandbox_spent(&host->box) && host->calls < 5000 && !swollen) return true;
+    if (host->open && host->box.image.sealed && !hm_sandbox_spent(&host->box) &&
+        host->calls < HM_CALLS_OF_STATE && !swollen)
+        return true;
     return hm_host_load(host);
 }

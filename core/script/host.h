@@ -16,7 +16,8 @@
 #include "store/store.h"
 #include <lua.h>
 
-#define HM_CALL_DEPTH 16 // methods that call methods
+#define HM_CALL_DEPTH 16       // methods that call methods
+#define HM_CALLS_OF_STATE 5000 // then it is made anew, whatever may have gathered in it
 
 // ---- sources (sources.c)
 // -------------------------------------------------------------------------------------------------- One file
@@ -67,7 +68,7 @@ uint64_t hm_random_below(struct hm_random *r, uint64_t n); // 0 … n - 1, every
 
 // ---- the host ----------------------------------------------------------------------------------
 struct hm_limits {
-    unsigned cpu_ms;
+    unsigned cpu_ms, wall_ms; // 0: no limit of its own
     uint64_t memory_bytes;
     size_t output_bytes;
     unsigned log_lines;
@@ -159,6 +160,9 @@ bool hm_host_test(struct hm_host *host, bool all,
                   void (*told)(void *arg, const struct hm_loaded *plugin, unsigned passed, unsigned failed),
                   void *arg);
 int hm_test_inner(lua_State *L); // a method inside of a test
+// The functions that would keep state become problems, and every table gets a place to be watched at
+// (upvalues.c). Runs protected, when all is loaded.
+int hm_upvalues_check(lua_State *L);
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message);
 // The same of a plugin that is known: the problem says kind, id and layer, and where the message begins with
 // the path of a member of the declaration ("methods.a.access: …"), that, too.
@@ -206,6 +210,8 @@ _Noreturn void hm_raise(lua_State *L, enum hm_code code, const char *message, in
 _Noreturn void hm_raise_error(lua_State *L,
                               const struct hm_error *err); // with {"reason": message} for conflicts
 _Noreturn void hm_raise_faults(lua_State *L, const struct hm_faults *faults);
+// Raises while plugins are being loaded: there is no snapshot, no caller and no time then.
+void hm_check_in_call(lua_State *L, const char *what);
 struct hm_buf *hm_scratch(struct hm_host *host, unsigned which); // emptied
 // The value at index as JSON in scratch buffer `which`, or an error that names `what`.
 struct hm_json hm_check_json(lua_State *L, int index, unsigned which, const char *what);

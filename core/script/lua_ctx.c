@@ -269,6 +269,7 @@ static int accounts_invite(lua_State *L) {
     uint8_t bytes[10];
     char code[20], hash[65];
     luaL_checktype(L, 1, LUA_TTABLE);
+    hm_check_in_call(L, "accounts.invite");
     lua_settop(L, 1);
     if (!hm_who_has_role(&host->call.who, HM_LIT("coordinator")) &&
         !hm_who_has_role(&host->call.who, HM_LIT("administrator"))) {
@@ -322,6 +323,7 @@ static int accounts_exists(lua_State *L) {
     struct hm_tx_scan *scan = NULL;
     struct hm_view view;
     hm_check_str(L, 1);
+    hm_check_in_call(L, "accounts.exists");
     lua_settop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, 1);
@@ -348,8 +350,10 @@ const struct hm_lua_module hm_module_accounts = {"accounts", "Accounts of person
 // ---- log ---------------------------------------------------------------------------------------
 
 void hm_log_line(struct hm_host *host, int level, struct hm_str text) {
-    if (host->call.testing || !host->channel || host->call.log_lines >= host->limits.log_lines) return;
+    hm_check_in_call(host->box.L, "log");
+    if (host->call.log_lines >= host->limits.log_lines) hm_sandbox_stop(host->box.L, HM_STOP_LOG, true);
     host->call.log_lines++;
+    if (host->call.testing || !host->channel) return;
     int plugin = host->box.plugin;
     bool known = plugin >= 0 && (size_t)plugin < host->loaded_count;
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_LOG, host->call.number);

@@ -91,6 +91,7 @@ void hm_record_push(lua_State *L, const struct hm_view *view) {
 static const struct hm_type *check_type(lua_State *L, int index, bool for_writing) {
     struct hm_host *host = hm_host_of(L);
     struct hm_str name = hm_check_str(L, index);
+    hm_check_in_call(L, "store");
     const struct hm_type *type = hm_types_find(host->types, name);
     if (!type || type->hidden) luaL_error(L, "there is no record type '%s'", name.ptr);
     if (for_writing && type->core) luaL_error(L, "records of type '%s' are the core's own", name.ptr);

@@ -332,7 +332,7 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
     lua_rawgeti(L, -1, 2);
     lua_remove(L, -2);
     lua_pushinteger(L, plugin);
-    hm_sandbox_arm(&host->box, TEST_MS, TEST_BYTES);
+    hm_sandbox_arm(&host->box, TEST_MS, 0, TEST_BYTES);
     int status = lua_pcall(L, 2, 0, handler);
     hm_sandbox_disarm(&host->box);
     if (status != LUA_OK) {

@@ -23,6 +23,7 @@ static void read_limits(struct hm_host *host, struct hm_json init) {
     struct hm_json limits = {0};
     hm_json_get(init, "limits", &limits);
     host->limits.cpu_ms = (unsigned)int_member(limits, "cpu_ms", 200);
+    host->limits.wall_ms = (unsigned)int_member(limits, "wall_ms", 0);
     host->limits.memory_bytes = (uint64_t)int_member(limits, "memory_bytes", 64 << 20);
     host->limits.output_bytes = (size_t)int_member(limits, "output_bytes", OUTPUT_DEFAULT);
     host->limits.log_lines = (unsigned)int_member(limits, "log_lines", 100);

@@ -48,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!checks.count) {
         take_checks();
         host.zone_minutes = 300;
-        host.limits = (struct hm_limits){200, 64u << 20, 1u << 20, 100};
+        host.limits = (struct hm_limits){
+            .cpu_ms = 200, .memory_bytes = 64u << 20, .output_bytes = 1u << 20, .log_lines = 100};
         snprintf(host.institution, sizeof host.institution, "fuzz");
     }
     const char *kind = kinds[data[0] % 5];

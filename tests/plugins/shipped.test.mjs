@@ -52,16 +52,7 @@ test('every shipped plugin loads, and passes its own tests', async () => {
 });
 
 test('a check that does not end is ended, and says why', async () => {
-  const { ok, text } = await check('--deadline', '2', plugin('services', 'endless', `return service {
-  id = "endless",
-  tests = {
-    ["a pattern without end"] = function(t)
-      local s = string.rep("a", 400)
-      t:equal(string.find(s, string.rep("a-", 60) .. "b"), nil)
-    end,
-  },
-}
-`));
+  const { ok, text } = await check('--deadline', '1', plugin('services', 'endless', 'while true do end return service { id = "endless" }\n'));
   assert.ok(!ok);
   assert.match(text, /the check took too long and was ended/);
   const wrong = await check('--deadline', 'soon');

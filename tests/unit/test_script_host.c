@@ -19,7 +19,8 @@ static struct hm_host *host_new(void) {
     struct hm_error err = {0};
     struct hm_host *host = hm_alloc(sizeof *host);
     host->zone_minutes = 300;
-    host->limits = (struct hm_limits){2000, 256u << 20, 4u << 20, 100};
+    host->limits = (struct hm_limits){
+        .cpu_ms = 2000, .memory_bytes = 256u << 20, .output_bytes = 4u << 20, .log_lines = 100};
     snprintf(host->institution, sizeof host->institution, "school");
     if (!hm_sandbox_start(&err)) fail_msg("%s", err.message);
     if (!hm_sources_read_shipped(&host->sources, PLUGINS, &err)) fail_msg("%s", err.message);
