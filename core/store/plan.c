@@ -239,6 +239,7 @@ static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_pla
     const struct hm_record *r = now ? now : old;
     struct hm_entry e = {.change = {.seq = plan->seq,
                                     .commit = w->seq + 1,
+                                    .previous = old ? old->version : 0,
                                     .time_ms = call->now_ms,
                                     .by = call->by,
                                     .method = call->method,
