@@ -71,6 +71,10 @@ static const struct row rows[] = {
     {"output_bytes", COUNT64, FIELD(output_bytes), 1024, 16777216, 1048576, NULL,
      "largest result of a method"},
     {"log_lines", COUNT, FIELD(log_lines), 0, 10000, 100, NULL, "log lines a method may write"},
+    {"reaction_tries", COUNT, FIELD(reaction_tries), 1, 100, 8, NULL,
+     "how often a plugin's reaction or timer is run that keeps failing, before it is set aside"},
+    {"reaction_retry_ms", COUNT, FIELD(reaction_retry_ms), 1, 600000, 1000, NULL,
+     "how long the second try waits, ms; each further one twice as long, up to a minute"},
     {"message_bytes", COUNT64, FIELD(message_bytes), 1024, 33554432, 1048576, NULL,
      "largest message from a client"},
     {"connections_max", COUNT, FIELD(connections_max), 16, 1000000, 20000, NULL,
@@ -127,10 +131,10 @@ static const struct row rows[] = {
 
 // What is looked at each time it matters, so that a server takes it over while it runs (SIGHUP).
 static const char *const live[] = {
-    "workers_max",        "queue_max",          "cpu_ms",        "deadline_ms",     "memory_bytes",
-    "job_cpu_ms",         "job_deadline_ms",    "message_bytes", "connections_max", "job_memory_bytes",
-    "demo_from_anywhere", "session_idle_hours", "session_days",  "log_level",       "log_plugin_texts",
-    "metrics_token",      "drain_seconds",
+    "workers_max",        "queue_max",          "cpu_ms",         "deadline_ms",       "memory_bytes",
+    "job_cpu_ms",         "job_deadline_ms",    "message_bytes",  "connections_max",   "job_memory_bytes",
+    "demo_from_anywhere", "session_idle_hours", "session_days",   "log_level",         "log_plugin_texts",
+    "metrics_token",      "drain_seconds",      "reaction_tries", "reaction_retry_ms",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {

@@ -266,7 +266,6 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
                          void (*done)(struct commit_item *item)) {
     item->call = call;
     item->result = hm_item_keep(item, result);
-    item->depth = call->depth;
     hm_item_saw_caller(item, call);
     hm_item_audits(item, call);
     hm_idem_put(item, call, item->result);
@@ -303,7 +302,6 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     struct hm_str kept = hm_item_keep(item, payload);
     item->call = call;
-    item->depth = call->depth;
     item->commit.snapshot = r->snapshot;
     item->commit.from_core = false; // the store checks once more what a plugin may write
     item->seen = r->seen;
@@ -387,7 +385,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.seen);
         free(r.intents);
         hm_call_fail(call, HM_PLUGIN, "the long part of a job may not write");
-    } else if (effect || call->audits || call->extend) {
+    } else if (effect || call->audits || (call->extend && !call->extend_if_wrote)) {
         commit_result(call, payload, &r);
     } else {
         free(r.seen);

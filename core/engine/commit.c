@@ -421,7 +421,7 @@ static void batch_run(struct posted *posted) {
     }
     hm_live_changes(inst, batch->changes, batch->change_count);
     tell(inst, batch->changes, batch->change_count);
-    hm_react_changes(inst, batch->items, batch->changes, batch->change_count);
+    hm_react_changes(inst, batch->changes, batch->change_count);
     while (done) {
         struct commit_item *next = done->next;
         hm_item_free(done);

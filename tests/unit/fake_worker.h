@@ -489,8 +489,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_error(call, HM_DEADLINE, "too long",
                    "{\"limit_ms\":200,\"plugin\":\"fake\",\"file\":\"fake.lua\",\"line\":3}");
     } else if (strcmp(method, "$react") == 0) {
-        struct hm_json change;
-        if (hm_json_path(params, "change.id", &change) && fake_contains(change.raw, "start"))
+        struct hm_json changes;
+        if (hm_json_get(params, "changes", &changes) && fake_contains(changes.raw, "\"id\":\"start\""))
             fake_put(&a, "note", HM_LIT("reacted"), HM_ANY_VERSION, HM_LIT("{\"n\":9}"), "institution", "");
         fake_result(call, &a, HM_LIT("null"));
     } else if (strcmp(method, "$plugins") == 0) {

@@ -184,8 +184,9 @@ static void a_worker_says_what_its_plugins_declare(void **state) {
         "{\"name\":\"note.put\",\"plugin\":\"tester\",\"summary\":\"Puts\",\"params\":{\"type\":\"object\"");
     has(w.catalogue.data, "\"access\":\"role\",\"roles\":[\"coordinator\"],\"job\":false,\"writes\":true}");
     has(w.catalogue.data, "\"enum\":[\"open\",\"done\"]");
-    has(w.catalogue.data, "\"reactions\":[{\"event\":\"note.created\",\"plugin\":\"tester\"}]");
-    has(w.catalogue.data, "\"every\":[{\"cron\":\"0 8 * * *\",\"plugin\":\"tester\"}]");
+    has(w.catalogue.data,
+        "\"reactions\":[{\"event\":\"note.created\",\"plugin\":\"tester\",\"kind\":\"service\"}]");
+    has(w.catalogue.data, "\"every\":[{\"cron\":\"0 8 * * *\",\"plugin\":\"tester\",\"kind\":\"service\"}]");
     has(w.catalogue.data, "the text in ru is missing");
     sw_free(&w);
 }
@@ -467,11 +468,17 @@ static void reactions_and_schedules_run(void **state) {
     (void)state;
     struct sw w;
     ready(&w);
-    sw_gives(&w, "$react", "{\"change\":{\"seq\":9,\"type\":\"note\",\"action\":\"created\",\"id\":\"a\"}}",
-             "{\"ran\":1}");
+    sw_gives(
+        &w, "$react",
+        "{\"kind\":\"service\",\"plugin\":\"tester\",\"changes\":[{\"seq\":9,\"type\":\"note\",\"action\":"
+        "\"created\",\"id\":\"a\"}]}",
+        "{\"ran\":1}");
     has(w.intents, "\"title\":\"seen created\"");
-    sw_gives(&w, "$react", "{\"change\":{\"seq\":9,\"type\":\"note\",\"action\":\"deleted\",\"id\":\"a\"}}",
-             "{\"ran\":0}");
+    sw_gives(
+        &w, "$react",
+        "{\"kind\":\"service\",\"plugin\":\"tester\",\"changes\":[{\"seq\":9,\"type\":\"note\",\"action\":"
+        "\"deleted\",\"id\":\"a\"}]}",
+        "{\"ran\":0}");
     sw_gives(&w, "$every", "{\"plugin\":\"tester\",\"cron\":\"0 8 * * *\"}", "\"morning\"");
     assert_true(sw_call_as(&w, "$plugins", "{\"kind\":\"service\",\"id\":\"tester\"}", ADMIN, 0));
     has(w.result, "\"source\":\"local KEPT");

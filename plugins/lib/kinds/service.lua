@@ -93,10 +93,17 @@ return function(host)
       if type(fn) ~= "function" then fault("on." .. event, "must be a function(ctx, change)") end
     end
     for cron, fn in pairs(check.map("every", decl.every)) do
-      local parts = 0
-      for _ in tostring(cron):gmatch("[%d%*/,%-]+") do parts = parts + 1 end
-      if parts ~= 5 then fault("every." .. tostring(cron), "must be a time such as \"0 8 * * *\"") end
-      if type(fn) ~= "function" then fault("every." .. cron, "must be a function(ctx)") end
+      local path = "every." .. tostring(cron) -- what the time itself says is read by the host
+      if type(cron) ~= "string" then fault(path, "must be a time such as \"0 8 * * mon-fri\"") end
+      if type(fn) == "table" then
+        check.names(path, fn, { "run", "done", "job" })
+        if type(fn.run) ~= "function" then fault(path .. ".run", "must be a function(ctx, due)") end
+        if fn.job ~= nil and type(fn.job) ~= "boolean" then fault(path .. ".job", "must be true or false") end
+        if fn.done ~= nil and type(fn.done) ~= "function" then fault(path .. ".done", "must be a function(ctx, due, result)") end
+        if fn.done and not fn.job then fault(path .. ".done", "belongs to a job: say job = true") end
+      elseif type(fn) ~= "function" then
+        fault(path, "must be a function(ctx, due), or { run = …, job = true }")
+      end
     end
     return decl
   end
