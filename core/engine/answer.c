@@ -293,6 +293,17 @@ static bool invitations_allowed(const struct call *call, const struct parsed_res
     return true;
 }
 
+// An award counts: who has it given must be of the staff, or it is a reaction or timer that gives it.
+static bool awards_allowed(const struct call *call, const struct parsed_result *r) {
+    static const char *const may[] = {"coordinator", "coach"};
+    bool any = false, has = call->admin;
+    for (size_t i = 0; i < r->intent_count && !any; i++)
+        any = hm_str_eq(r->intents[i].type, HM_LIT("award"));
+    for (size_t i = 0; i < sizeof may / sizeof *may && !has; i++)
+        has = call->session && hm_session_has_role(call->session, hm_str_of(may[i]));
+    return !any || has;
+}
+
 static void rebase(struct hm_str *s, struct hm_str from, const char *to) {
     if (s->len) s->ptr = to + (s->ptr - from.ptr);
 }
@@ -361,7 +372,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
     bool ok = hm_frame_result(payload, types, &r);
     hm_types_unref(types);
     if (!ok) return false;
-    if (!invitations_allowed(call, &r)) {
+    if (!invitations_allowed(call, &r) || !awards_allowed(call, &r)) {
         free(r.seen);
         free(r.intents);
         return false;

@@ -392,7 +392,8 @@ static void check_params(lua_State *L, int method) {
         if (lua_istable(L, value)) lua_setfield(L, value, "idem");
         lua_settop(L, value + 1);
         lua_getfield(L, method, "open_params");
-        struct hm_schema_options options = {"", lua_toboolean(L, -1) != 0, false};
+        lua_getfield(L, method, "patch");
+        struct hm_schema_options options = {"", lua_toboolean(L, -2) != 0, false, lua_toboolean(L, -1) != 0};
         if (!hm_schema_check(L, value + 1, value, &options, &host->faults)) hm_raise_faults(L, &host->faults);
     }
     lua_settop(L, value);

@@ -180,8 +180,8 @@ struct hm_commit {     // one method call
     size_t intent_count;
     struct hm_str by, method;
     int64_t now_ms;
-    bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation", may be
-                    // written
+    bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation" and
+                    // "award", may be written
     // results, filled by hm_write_apply:
     enum hm_code code; // HM_OK; HM_CONFLICT = run again; HM_PARAMS etc. = refused, see error
     bool duplicate;    // the conflict is a unique index or an unmet `expect`, and was there to be seen on the

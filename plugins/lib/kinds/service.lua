@@ -61,11 +61,12 @@ return function(host)
     if type(name) ~= "string" or not (name:match("^" .. word .. "$") or name:match("^" .. word .. "%." .. word .. "$")) then
       fault(path, "a method is named noun.verb or verb, in small letters")
     end
-    check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "result", "job", "run", "done", "title" })
+    check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "patch", "result", "job", "run", "done", "title" })
     access(path .. ".access", declared.access)
     if type(declared.run) ~= "function" then fault(path .. ".run", "must be a function(ctx, params)") end
     if declared.done ~= nil and type(declared.done) ~= "function" then fault(path .. ".done", "must be a function(ctx, params, result)") end
     if declared.done and not declared.job then fault(path .. ".done", "belongs to a job: say job = true") end
+    if declared.patch ~= nil and type(declared.patch) ~= "boolean" then fault(path .. ".patch", "must be true or false") end
     if declared.params == false then declared.params = nil end
     if declared.params ~= nil then
       local params = {}
