@@ -645,7 +645,7 @@ uint64_t hm_retry_us(const struct hm_engine *engine,
 // message, which may name somebody. Appended members.
 void hm_failure_members(struct hm_buf *out, const struct hm_answer *answer);
 bool hm_failure_own(const struct hm_answer *answer); // its own failure; else it had no chance
-extern const struct core_table hm_methods_react, hm_methods_timer;
+extern const struct core_table hm_methods_react, hm_methods_timer, hm_methods_api;
 
 void hm_watch_open(struct hm_engine *engine);
 void hm_watch_close(struct hm_engine *engine);

@@ -245,7 +245,7 @@ static const struct hm_lua_fn ctx_fns[] = {
      "Ends the call with a conflict: a reason that programs know, and more in data.", ctx_refuse, NULL,
      "conflict, with `reason` and data"},
     {"not_found", "", "Ends the call: there is no such thing, or the caller may not see it.", ctx_not_found,
-     NULL},
+     NULL, "not found"},
     {"invalid", "path: string, message: string", "Ends the call: this parameter is wrong.", ctx_invalid, NULL,
      "wrong params, with this path"},
     {"random", "n: integer? -> number",
