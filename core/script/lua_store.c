@@ -670,7 +670,9 @@ static const struct hm_lua_fn store_fns[] = {
      "integer?, cursor: string?}? -> {items: Record[], cursor: string?}",
      "A part of that list, 50 unless limit says otherwise (500 at most), and the cursor with which the next "
      "part is "
-     "asked for; without a cursor it was the last.",
+     "asked for; without a cursor it was the last. A cursor holds the id and the index values of the last "
+     "record: it is "
+     "for those who may see that.",
      store_page, NULL, "a cursor of another list"},
     {"unseal", "record: Record, field: string, why: string -> any",
      "The value of a sealed field. Who looked, at whose, and why is written down.", store_unseal,

@@ -64,7 +64,7 @@ function store.count(type, options) end
 ---@return Record[]
 function store.list(type, options) end
 
---- A part of that list, 50 unless limit says otherwise (500 at most), and the cursor with which the next part is asked for; without a cursor it was the last.
+--- A part of that list, 50 unless limit says otherwise (500 at most), and the cursor with which the next part is asked for; without a cursor it was the last. A cursor holds the id and the index values of the last record: it is for those who may see that.
 --- Errors: a cursor of another list.
 ---@param type string
 ---@param options? {index: string?, equals: any, from: any, to: any, order: string?, limit: integer?, cursor: string?}
