@@ -47,12 +47,26 @@ static void put_cell(struct hm_buf *out, const char *text) {
     }
 }
 
+// "person:<id>" is no tag.
+static void put_prose(struct hm_buf *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '<')
+            hm_buf_text(out, "&lt;");
+        else
+            hm_buf_char(out, *text);
+    }
+}
+
 static void put_row(struct hm_buf *out, const char *prefix, const struct hm_lua_fn *f, bool value) {
     if (value)
         hm_buf_printf(out, "### `%s%s`: `%s`\n\n", prefix, f->name, f->signature);
     else
-        hm_buf_printf(out, "### `%s%s`\n\n`%s`\n\n", prefix, f->name, f->signature[0] ? f->signature : "()");
-    hm_buf_printf(out, "%s\n\n", f->doc);
+        hm_buf_printf(out, "### `%s%s`\n\n`%s`\n\n", prefix, f->name,
+                      f->signature[0] == ' ' ? f->signature + 1
+                      : f->signature[0]      ? f->signature
+                                             : "()");
+    put_prose(out, f->doc);
+    hm_buf_text(out, "\n\n");
     if (f->need && strcmp(f->need, "value") != 0) hm_buf_printf(out, "Needs the right: %s.\n\n", f->need);
     if (f->errors) hm_buf_printf(out, "Errors: %s.\n\n", f->errors);
 }

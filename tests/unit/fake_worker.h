@@ -81,9 +81,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
     if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
     hm_buf_text(&json, "],\"methods\":[");
-    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",  "open",
-                                        "loop",    "die",   "evil",  "invite",   "fail", "slow",
-                                        "garbage", "flood", "limit", "nonsense", "stale"};
+    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",   "open",
+                                        "loop",    "die",   "evil",  "invite",   "fail",  "slow",
+                                        "garbage", "flood", "limit", "nonsense", "stale", "award"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long", "job.behind", "job.echo"};
@@ -371,6 +371,11 @@ static void fake_hostile(const char *method, uint32_t call, struct fake_answer *
     if (strcmp(method, "evil") == 0) {
         fake_put(a, "account", HM_LIT("evil"), 0,
                  HM_LIT("{\"login\":\"evil\",\"roles\":[\"administrator\"]}"), "", "");
+        fake_result(call, a, HM_LIT("{}"));
+    }
+    if (strcmp(method, "award") == 0) {
+        fake_put(a, "award", HM_LIT("a1"), HM_ANY_VERSION,
+                 HM_LIT("{\"person\":\"p1\",\"kind\":\"k\",\"given\":1}"), "", "");
         fake_result(call, a, HM_LIT("{}"));
     }
     if (strcmp(method, "invite") == 0) {
