@@ -388,7 +388,7 @@ static void reacted(void *arg, const struct hm_answer *answer) {
 static bool extend_place(struct call *call, struct commit_item *item, struct hm_str result,
                          struct hm_error *err) {
     struct lane *lane = call->arg;
-    char method[16];
+    char method[24];
     (void)result, (void)err;
     if (call->depth > 1) {
         snprintf(method, sizeof method, "$react/%u", call->depth);
