@@ -77,6 +77,10 @@ static const struct row rows[] = {
     {"output_bytes", COUNT64, FIELD(output_bytes), 1024, 16777216, 1048576, NULL,
      "largest result of a method"},
     {"log_lines", COUNT, FIELD(log_lines), 0, 10000, 100, NULL, "log lines a method may write"},
+    {"reaction_tries", COUNT, FIELD(reaction_tries), 1, 100, 8, NULL,
+     "how often a plugin's reaction or timer is run that keeps failing, before it is set aside"},
+    {"reaction_retry_ms", COUNT, FIELD(reaction_retry_ms), 1, 600000, 1000, NULL,
+     "how long the second try waits, ms; each further one twice as long, up to a minute"},
     {"message_bytes", COUNT64, FIELD(message_bytes), 1024, 33554432, 1048576, NULL,
      "largest message from a client"},
     {"connections_max", COUNT, FIELD(connections_max), 16, 1000000, 20000, NULL,
@@ -153,6 +157,8 @@ static const char *const live[] = {
     "log_plugin_texts",
     "metrics_token",
     "drain_seconds",
+    "reaction_tries",
+    "reaction_retry_ms",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {

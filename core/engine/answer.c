@@ -272,7 +272,6 @@ void hm_item_finish_call(struct commit_item *item, struct call *call, struct hm_
                          void (*done)(struct commit_item *item)) {
     item->call = call;
     item->result = hm_item_keep(item, result);
-    item->depth = call->depth;
     hm_item_saw_caller(item, call);
     hm_item_audits(item, call);
     hm_idem_put(item, call, item->result);
@@ -300,6 +299,17 @@ static bool invitations_allowed(const struct call *call, const struct parsed_res
     return true;
 }
 
+// An award counts: who has it given must be of the staff, or it is a reaction or timer that gives it.
+static bool awards_allowed(const struct call *call, const struct parsed_result *r) {
+    static const char *const may[] = {"coordinator", "coach"};
+    bool any = false, has = call->admin;
+    for (size_t i = 0; i < r->intent_count && !any; i++)
+        any = hm_str_eq(r->intents[i].type, HM_LIT("award"));
+    for (size_t i = 0; i < sizeof may / sizeof *may && !has; i++)
+        has = call->session && hm_session_has_role(call->session, hm_str_of(may[i]));
+    return !any || has;
+}
+
 static void rebase(struct hm_str *s, struct hm_str from, const char *to) {
     if (s->len) s->ptr = to + (s->ptr - from.ptr);
 }
@@ -309,7 +319,6 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     struct commit_item *item = hm_item_new(call->institution, call->by, call->method);
     struct hm_str kept = hm_item_keep(item, payload);
     item->call = call;
-    item->depth = call->depth;
     item->commit.snapshot = r->snapshot;
     item->commit.from_core = false; // the store checks once more what a plugin may write
     item->seen = r->seen;
@@ -369,7 +378,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
     bool ok = hm_frame_result(payload, types, &r);
     hm_types_unref(types);
     if (!ok) return false;
-    if (!invitations_allowed(call, &r)) {
+    if (!invitations_allowed(call, &r) || !awards_allowed(call, &r)) {
         free(r.seen);
         free(r.intents);
         return false;
@@ -394,7 +403,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.seen);
         free(r.intents);
         hm_call_fail(call, HM_PLUGIN, "the long part of a job may not write");
-    } else if (effect || call->audits || call->extend) {
+    } else if (effect || call->audits || (call->extend && !call->extend_if_wrote)) {
         commit_result(call, payload, &r);
     } else {
         free(r.seen);

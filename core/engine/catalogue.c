@@ -115,17 +115,21 @@ static bool parse_reactions(struct catalogue *cat, struct hm_error *err) {
     if (!hm_json_get(cat->root, "reactions", &list)) return true;
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "reactions must be an array");
     struct hm_json_iter it = hm_json_iter(list);
-    while (hm_json_next(&it, NULL, &item)) {
-        struct cat_event *e = hm_alloc(sizeof *e), *before = NULL;
-        if (!hm_json_get_text(item, "event", e->name, sizeof e->name)) {
-            free(e);
-            return hm_fail(err, HM_PARAMS, "a reaction has no event");
-        }
-        HASH_FIND_STR(cat->events, e->name, before);
-        if (before || HASH_COUNT(cat->events) >= METHODS_MAX)
-            free(e); // several plugins may react to the same event
-        else
+    for (unsigned n = 0; n < METHODS_MAX && hm_json_next(&it, NULL, &item); n++) {
+        char name[129], plugin[HM_NAME_MAX + 1], kind[HM_NAME_MAX + 1] = "service";
+        struct cat_event *e = NULL;
+        if (!hm_json_get_text(item, "event", name, sizeof name) ||
+            !hm_json_get_text(item, "plugin", plugin, sizeof plugin) || !hm_name_valid(hm_str_of(plugin)))
+            return hm_fail(err, HM_PARAMS, "a reaction has no event or plugin");
+        hm_json_get_text(item, "kind", kind, sizeof kind);
+        HASH_FIND_STR(cat->events, name, e);
+        if (!e) {
+            e = hm_alloc(sizeof *e);
+            snprintf(e->name, sizeof e->name, "%s", name);
             HASH_ADD_STR(cat->events, name, e);
+        }
+        e->plugins = hm_realloc(e->plugins, (e->plugin_count + 1) * sizeof *e->plugins);
+        snprintf(e->plugins[e->plugin_count++], sizeof *e->plugins, "%s/%s", kind, plugin);
     }
     return true;
 }
@@ -209,6 +213,7 @@ void hm_cat_unref(struct catalogue *cat) {
     }
     HASH_ITER(hh, cat->events, e, next_e) {
         HASH_DEL(cat->events, e);
+        free(e->plugins);
         free(e);
     }
     hm_types_unref(cat->types);
@@ -224,15 +229,21 @@ const struct cat_method *hm_cat_method(const struct catalogue *cat, struct hm_st
     return m;
 }
 
-bool hm_cat_reacts(const struct catalogue *cat, struct hm_str type, enum hm_action action) {
+const struct cat_event *hm_cat_event(const struct catalogue *cat, struct hm_str type, enum hm_action action) {
     static const char *const names[] = {
         [HM_CREATED] = "created", [HM_UPDATED] = "updated", [HM_DELETED] = "deleted"};
     struct cat_event *e = NULL;
     char event[128];
-    if (!cat || !cat->events || type.len > HM_NAME_MAX) return false;
+    if (!cat || !cat->events || type.len > HM_NAME_MAX) return NULL;
     int len = snprintf(event, sizeof event, "%.*s.%s", (int)type.len, type.ptr, names[action]);
     HASH_FIND(hh, cat->events, event, (unsigned)len, e);
-    return e != NULL;
+    return e;
+}
+
+bool hm_event_has(const struct cat_event *event, const char *plugin) {
+    for (size_t i = 0; event && i < event->plugin_count; i++)
+        if (strcmp(event->plugins[i], plugin) == 0) return true;
+    return false;
 }
 
 bool hm_cat_plugin(const struct catalogue *cat, const char *kind, const char *id, struct hm_json *out) {

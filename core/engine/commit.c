@@ -436,7 +436,7 @@ static void answer_one(struct batch *batch) {
     item->done(item);
     hm_live_changes(inst, changes, count);
     tell(inst, changes, count);
-    hm_react_changes(inst, item, changes, count);
+    hm_react_changes(inst, changes, count);
     batch->told += count;
     batch->items = item->next;
     hm_item_free(item);

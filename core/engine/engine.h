@@ -18,8 +18,9 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     unsigned cpu_ms, job_cpu_ms, deadline_ms, job_deadline_ms;
     uint64_t memory_bytes, job_memory_bytes, output_bytes;
     unsigned log_lines;
-    uint64_t message_bytes; // largest frame, 1 MiB
-    unsigned queue_max;     // calls waiting per institution
+    unsigned reaction_tries, reaction_retry_ms; // of reactions and timers of plugins that fail
+    uint64_t message_bytes;                     // largest frame, 1 MiB
+    unsigned queue_max;                         // calls waiting per institution
     unsigned connections_max;
     unsigned session_idle_hours, session_days;
     bool staff_totp;      // staff without a second factor may do nothing but set one up

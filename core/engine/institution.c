@@ -141,6 +141,7 @@ void hm_inst_free(struct institution *inst) {
     hm_call_close(inst, "the server is shutting down"); // their answers may name what is freed next
     hm_job_close(inst);
     hm_react_close(inst);
+    hm_timer_close(inst);
     hm_live_close(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);
@@ -201,6 +202,8 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     hm_log(HM_INFO, "catalogue.active", "\"institution\":\"%s\",\"generation\":%u,\"methods\":%u", inst->id,
            inst->generation, HASH_COUNT(cat->methods));
     hm_rescue_tell(inst);
+    hm_react_catalogue(inst);
+    hm_timer_catalogue(inst);
     hm_call_resolve_waiting(inst);
     hm_inst_touch(inst);
 }
@@ -380,6 +383,8 @@ void hm_inst_tick(struct institution *inst, uint64_t now_us) {
         hm_proc_tick(proc, now_us);
     }
     hm_job_tick(inst, now_us);
+    hm_react_tick(inst);
+    hm_timer_tick(inst);
     hm_readers_look(inst, now_us);
     hm_layer_tick(inst);
     hm_fresh_tick(inst);

@@ -40,6 +40,8 @@
 #define HM_NO_PLUGINS "the institution's plugins do not load; its administrator can see why (plugin.list)"
 #define IDEM_MS (7LL * 24 * 3600 * 1000)
 
+#define HM_PLUGIN_KEY (2 * HM_NAME_MAX + 2) // "kind/id"
+
 struct batch;
 struct call;
 struct catalogue;
@@ -84,8 +86,9 @@ struct counters {
     uint64_t conflicts, given_up, exclusive_turns, idem_replays, idem_refused, expired;
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
     uint64_t workers_started, workers_ended[HM_ENDS], workers_refused, bad_frames, jobs;
-    uint64_t reactions_dropped;
     uint64_t plugins_returned, plugins_failing, plugins_broken;
+    uint64_t reactions, reaction_failures, reactions_set_aside, reactions_dropped;
+    uint64_t timers, timer_failures;
     uint64_t refused_queue, refused_rate, refused_size; // by a limit
     struct hm_times call_time;                          // from its coming to its answer; calls of clients
     struct hm_times commit_time;                        // one transaction with its fsync
@@ -223,9 +226,10 @@ struct institution {
     struct hm_buf watched; // candidates of the watched folder that were accepted (JSON array)
     bool watch_due;        // the folder has changed
     uint64_t reader_txn, reader_since_us, reader_looked_us; // the oldest snapshot that somebody still reads
-    struct reaction *reactions;
-    size_t reaction_count;
-    struct call *reacting;
+    struct lane *lanes;                                     // of plugins with reactions (react.c)
+    bool reaction_due;                                      // one of them may have something to do
+    struct timer *timers;                                   // of plugins with `every` (timer.c)
+    int64_t timers_due_ms;                                  // when the next of them comes; 0: look
 };
 
 struct unopened {
@@ -262,9 +266,11 @@ struct cat_method {
     bool job, writes, done;
 };
 
-struct cat_event {
+struct cat_event { // who reacts to it
     UT_hash_handle hh;
     char name[129];
+    char (*plugins)[HM_PLUGIN_KEY]; // "kind/id"
+    size_t plugin_count;
 };
 
 struct cat_plugin {
@@ -292,7 +298,9 @@ bool hm_cat_parse_like(struct hm_str json, const struct catalogue *like, struct 
 struct catalogue *hm_cat_ref(struct catalogue *cat);
 void hm_cat_unref(struct catalogue *cat);
 const struct cat_method *hm_cat_method(const struct catalogue *cat, struct hm_str name);
-bool hm_cat_reacts(const struct catalogue *cat, struct hm_str type, enum hm_action action);
+// The reactions to an event, or NULL.
+const struct cat_event *hm_cat_event(const struct catalogue *cat, struct hm_str type, enum hm_action action);
+bool hm_event_has(const struct cat_event *event, const char *plugin); // "kind/id"
 // The entry of "plugins" for kind and id.
 bool hm_cat_plugin(const struct catalogue *cat, const char *kind, const char *id, struct hm_json *out);
 
@@ -333,13 +341,14 @@ struct call {
     struct audit *audits;
     unsigned audits_kept;
     unsigned audit_count; // fields opened in this run
-    unsigned depth;       // how many reactions led to it
+    unsigned depth;       // of a reaction: how many led to it, itself among them
     struct proc *proc;    // that has it in its flight
     struct job *job;      // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
-    bool waited; // for the first catalogue
-    bool pinned; // to the worker that has it: when that is gone, the call has failed
+    bool extend_if_wrote; // but a result without intents is no commit
+    bool waited;          // for the first catalogue
+    bool pinned;          // to the worker that has it: when that is gone, the call has failed
     uint64_t began_us;
 };
 
@@ -444,7 +453,6 @@ struct commit_item {
     void *arg;
     struct hm_str result; // JSON for the answer
     uint64_t submitted_us;
-    unsigned depth;
     struct hm_intent *intents;
     size_t intent_count, intent_cap;
     struct hm_seen *seen;
@@ -673,7 +681,8 @@ bool hm_history_list(struct institution *inst, const char *account, struct hm_bu
 void hm_history_close(struct hm_engine *engine);
 
 // ---- jobs, reactions, plugins, watching ---------------------------------------------------------------
-void hm_job_start(struct call *call, const struct cat_method *method);
+void hm_job_start(struct call *call,
+                  const struct cat_method *method); // with the call's `extend`, if it has one
 void hm_job_schedule(struct institution *inst);
 void hm_job_progress(struct job *job, double part, struct hm_str note);
 void hm_job_tick(struct institution *inst, uint64_t now_us);
@@ -685,10 +694,24 @@ void hm_job_close(struct institution *inst);
 void hm_job_count(const struct institution *inst, unsigned *queued, unsigned *running);
 struct proc *hm_job_proc(const struct job *job); // its worker when it can take a call, or NULL
 
-void hm_react_changes(struct institution *inst, const struct commit_item *items,
-                      const struct hm_change *changes, size_t count);
+// ---- reactions (react.c) and timers (timer.c) of plugins
+void hm_react_catalogue(struct institution *inst); // another one is in force
+void hm_react_changes(struct institution *inst, const struct hm_change *changes, size_t count);
 void hm_react_next(struct institution *inst);
+void hm_react_tick(struct institution *inst);
 void hm_react_close(struct institution *inst);
+uint64_t hm_react_waiting(const struct institution *inst); // changes from the first not reacted to
+unsigned hm_react_set_aside(const struct institution *inst);
+void hm_timer_catalogue(struct institution *inst);
+void hm_timer_tick(struct institution *inst);
+void hm_timer_close(struct institution *inst);
+uint64_t hm_retry_us(const struct hm_engine *engine,
+                     unsigned tries); // how long to wait after so many failures
+// Why a reaction or timer failed, for its record: "code" and, if a plugin says so, version, file and line; no
+// message, which may name somebody. Appended members.
+void hm_failure_members(struct hm_buf *out, const struct hm_answer *answer);
+bool hm_failure_own(const struct hm_answer *answer); // its own failure; else it had no chance
+extern const struct core_table hm_methods_react, hm_methods_timer, hm_methods_api;
 
 void hm_watch_open(struct hm_engine *engine);
 void hm_watch_close(struct hm_engine *engine);

@@ -215,6 +215,7 @@ void hm_job_start(struct call *call, const struct cat_method *method) {
     hm_buf_printf(&result, "{\"job\":\"%s\"}", job->id);
     struct commit_item *item = hm_item_new(inst, call->by, call->method);
     put_record(item, job, 0, HM_LIT(""));
+    if (call->extend) call->extend(call, item, hm_buf_view(&result), NULL); // a timer's record goes with it
     item->arg = job;
     hm_item_finish_call(item, call, hm_buf_view(&result), job_committed);
     hm_buf_free(&result);

@@ -44,7 +44,15 @@ static const struct figure figures[] = {
     {"hamroh_plugins_failing_total", "Plugins that were found to keep failing", FIGURE(plugins_failing)},
     {"hamroh_plugins_broken_total", "Plugins that were left out, since they no longer load",
      FIGURE(plugins_broken)},
-    {"hamroh_reactions_dropped_total", "Reactions that were dropped", FIGURE(reactions_dropped)},
+    {"hamroh_reactions_total", "Changes to which a plugin has reacted", FIGURE(reactions)},
+    {"hamroh_reaction_failures_total", "Reactions that failed, each try counted", FIGURE(reaction_failures)},
+    {"hamroh_reactions_set_aside_total", "Reactions set aside because they kept failing",
+     FIGURE(reactions_set_aside)},
+    {"hamroh_reactions_dropped_total",
+     "Reactions that were dropped: one led to the other too often, or the log no longer has the change",
+     FIGURE(reactions_dropped)},
+    {"hamroh_timers_total", "Runs of plugins' timers", FIGURE(timers)},
+    {"hamroh_timer_failures_total", "Runs of timers that failed, each try counted", FIGURE(timer_failures)},
 };
 
 static void labelled(struct hm_buf *out, const char *name, const char *help, const char *label,
@@ -147,7 +155,7 @@ void hm_readers_look(struct institution *inst, uint64_t now_us) {
 struct sample {
     uint64_t waiting, running, flight_most, committing, workers, job_workers, jobs_queued, jobs_running;
     uint64_t sessions, doubt, no_room, worker_bytes, map, used, map_max, readers, reading, lag, seq,
-        reactions;
+        reactions, set_aside;
     double oldest_waiting, oldest_running, commit_busy, oldest_reader;
 };
 
@@ -205,7 +213,8 @@ static struct sample sample_of(struct institution *inst, uint64_t now_us) {
     struct sample s = {.waiting = inst->waiting,
                        .committing = inst->committer.unfinished,
                        .sessions = HASH_COUNT(inst->sessions),
-                       .reactions = inst->reaction_count};
+                       .reactions = hm_react_waiting(inst),
+                       .set_aside = hm_react_set_aside(inst)};
     hm_job_count(inst, &queued, &running);
     s.jobs_queued = queued;
     s.jobs_running = running;
@@ -239,7 +248,10 @@ static const struct {
     {"hamroh_workers_memory_bytes", "Resident memory of its worker processes", SAMPLE(worker_bytes), false},
     {"hamroh_jobs_queued", "Jobs waiting for a worker", SAMPLE(jobs_queued), false},
     {"hamroh_jobs_running", "Jobs running", SAMPLE(jobs_running), false},
-    {"hamroh_reactions_queued", "Reactions of plugins that wait", SAMPLE(reactions), false},
+    {"hamroh_reactions_behind", "Changes since the oldest that a plugin has still to react to",
+     SAMPLE(reactions), false},
+    {"hamroh_reactions_set_aside", "Reactions that are set aside, for plugin.reactions", SAMPLE(set_aside),
+     false},
     {"hamroh_sessions", "Sessions in use", SAMPLE(sessions), false},
     {"hamroh_map_bytes", "Size of the map", SAMPLE(map), false},
     {"hamroh_map_used_bytes", "Used part of the map", SAMPLE(used), false},

@@ -1,6 +1,7 @@
 // Running one call: the caller and their rights, params against their schema, the method, and errors as they
 // will be told. What always holds: everything that touches plugin code runs under one protected call with
 // limits armed, and host->trouble is filled before the state is looked at again.
+#include "base/cron.h"
 #include "script/frames.h"
 #include "script/host.h"
 #include "script/lua_json.h"
@@ -422,7 +423,8 @@ static void check_params(lua_State *L, int method) {
         if (lua_istable(L, value)) lua_setfield(L, value, "idem");
         lua_settop(L, value + 1);
         lua_getfield(L, method, "open_params");
-        struct hm_schema_options options = {"", lua_toboolean(L, -1) != 0, false};
+        lua_getfield(L, method, "patch");
+        struct hm_schema_options options = {"", lua_toboolean(L, -2) != 0, false, lua_toboolean(L, -1) != 0};
         if (!hm_schema_check(L, value + 1, value, &options, &host->faults)) hm_raise_faults(L, &host->faults);
     }
     lua_settop(L, value);
@@ -481,22 +483,46 @@ void hm_call_method(lua_State *L, const char *name, bool access) {
 
 // ---- the host's own methods --------------------------------------------------------------------
 
-static void react(lua_State *L, struct hm_json params) {
+// Pushes decl[field][name] of the active plugin of this kind ("": any) and id, nil when it has none.
+static void push_declared(lua_State *L, struct hm_json params, const char *field, const char *name) {
     struct hm_host *host = hm_host_of(L);
-    struct hm_json change;
-    char type[HM_NAME_MAX + 1], action[16], event[HM_NAME_MAX + 20];
-    lua_Integer ran = 0;
-    if (!hm_json_get(params, "change", &change) || !hm_json_get_text(change, "type", type, sizeof type) ||
-        !hm_json_get_text(change, "action", action, sizeof action))
-        luaL_error(L, "$react: no change");
-    snprintf(event, sizeof event, "%s.%s", type, action);
+    char kind[16] = "", plugin[HM_NAME_MAX + 1];
+    hm_json_get_text(params, "kind", kind, sizeof kind);
+    if (!hm_json_get_text(params, "plugin", plugin, sizeof plugin)) luaL_error(L, "no plugin is named");
     for (size_t i = 0; i < host->loaded_count; i++) {
+        const struct hm_loaded *p = &host->loaded[i];
+        if (!p->active || strcmp(p->id, plugin) != 0 || (kind[0] && strcmp(kind, p->source->kind) != 0))
+            continue;
         int top = lua_gettop(L);
-        if (!host->loaded[i].active) continue;
         lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        if (lua_getfield(L, -1, "on") == LUA_TTABLE && lua_getfield(L, -1, event) == LUA_TFUNCTION) {
+        if (lua_getfield(L, -1, field) == LUA_TTABLE && lua_getfield(L, -1, name) != LUA_TNIL) {
             host->box.plugin = (int)i;
+            lua_replace(L, top + 1);
+            lua_settop(L, top + 1);
+            return;
+        }
+        lua_settop(L, top);
+    }
+    lua_pushnil(L);
+}
+
+// Runs a plugin's reactions to some changes, in their order: one transaction.
+static void react(lua_State *L, struct hm_json params) {
+    struct hm_json changes, change;
+    char type[HM_NAME_MAX + 1], action[16], event[HM_NAME_MAX + 20];
+    lua_Integer ran = 0;
+    if (!hm_json_get(params, "changes", &changes) || changes.kind != HM_JSON_ARRAY)
+        luaL_error(L, "$react: no changes");
+    struct hm_json_iter it = hm_json_iter(changes);
+    while (hm_json_next(&it, NULL, &change)) {
+        int top = lua_gettop(L);
+        if (!hm_json_get_text(change, "type", type, sizeof type) ||
+            !hm_json_get_text(change, "action", action, sizeof action))
+            luaL_error(L, "$react: a change without type or action");
+        snprintf(event, sizeof event, "%s.%s", type, action);
+        push_declared(L, params, "on", event);
+        if (lua_isfunction(L, -1)) {
             hm_ctx_push(L);
             hm_lua_push_json(L, change);
             lua_call(L, 2, 0);
@@ -509,33 +535,38 @@ static void react(lua_State *L, struct hm_json params) {
     lua_setfield(L, -2, "ran");
 }
 
-static void run_every(lua_State *L, struct hm_json params) {
-    struct hm_host *host = hm_host_of(L);
-    char plugin[HM_NAME_MAX + 1], cron[64];
-    if (!hm_json_get_text(params, "plugin", plugin, sizeof plugin) ||
-        !hm_json_get_text(params, "cron", cron, sizeof cron))
-        luaL_error(L, "$every: no plugin or cron");
-    for (size_t i = 0; i < host->loaded_count; i++) {
-        if (!host->loaded[i].active || strcmp(host->loaded[i].id, plugin) != 0) continue;
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        if (lua_getfield(L, -1, "every") != LUA_TTABLE || lua_getfield(L, -1, cron) != LUA_TFUNCTION) break;
-        host->box.plugin = (int)i;
-        hm_ctx_push(L);
-        lua_call(L, 1, 1);
-        return;
+// What is to be run at a time: fn(ctx, due), or the parts of a job, {run = fn(ctx, due), done = fn(ctx, due,
+// result)}. `result`: what the long part gave, for the short one.
+static void run_every(lua_State *L, struct hm_json params, const struct hm_json *result) {
+    char cron[HM_CRON_MAX + 1];
+    struct hm_json value;
+    int64_t due = hm_host_of(L)->call.now_ms;
+    if (!hm_json_get_text(params, "cron", cron, sizeof cron)) luaL_error(L, "$every: no cron");
+    if (hm_json_get(params, "due", &value)) hm_json_int(value, &due);
+    push_declared(L, params, "every", cron);
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, result ? "done" : "run");
+        lua_remove(L, -2);
     }
-    luaL_error(L, "$every: '%s' has nothing for '%s'", plugin, cron);
+    if (!lua_isfunction(L, -1)) luaL_error(L, "$every: nothing is declared for '%s'", cron);
+    hm_ctx_push(L);
+    lua_pushinteger(L, (lua_Integer)due);
+    if (result) hm_lua_push_json(L, *result);
+    lua_call(L, result ? 3 : 2, 1);
 }
 
 // The second part of a job: done(ctx, params, result).
 static void job_done(lua_State *L, const char *name, struct hm_json both) {
     struct hm_host *host = hm_host_of(L);
     struct hm_json params = {0}, result = {0};
-    push_method(L, name, &host->box.plugin);
-    int method = lua_gettop(L);
     hm_json_get(both, "params", &params);
     hm_json_get(both, "result", &result);
+    if (strcmp(name, "$every") == 0) {
+        run_every(L, params, &result);
+        return;
+    }
+    push_method(L, name, &host->box.plugin);
+    int method = lua_gettop(L);
     bool has_done = lua_getfield(L, method, "done") == LUA_TFUNCTION;
     if (has_done) {
         hm_ctx_push(L);
@@ -573,9 +604,9 @@ static int run_protected(lua_State *L) {
     if (strcmp(name, "$react") == 0) {
         host->call.may_write = true;
         react(L, params);
-    } else if (strcmp(name, "$every") == 0) {
-        host->call.may_write = true;
-        run_every(L, params);
+    } else if (strcmp(name, "$every") == 0 && !(args->flags & HM_CALL_JOB_DONE)) {
+        host->call.may_write = !(args->flags & HM_CALL_JOB_RUN);
+        run_every(L, params, NULL);
     } else if (strcmp(name, "$plugins") == 0) {
         hm_catalogue_plugins(L, params, &host->out);
         return 0; // has written its answer itself

@@ -198,6 +198,14 @@ static void put_events(lua_State *L, const struct hm_host *host, const char *fie
                 hm_buf_char(out, '{');
                 hm_json_member_str(out, key, hm_check_str(L, -1));
                 hm_json_member_str(out, "plugin", hm_str_of(host->loaded[i].id));
+                hm_json_member_str(out, "kind", hm_str_of(host->loaded[i].source->kind));
+                lua_rawget(L, names - 1);
+                if (lua_istable(L, -1)) { // {run = fn, done = fn, job = true}
+                    put_field(L, lua_gettop(L), "job", "job", out);
+                    bool done = lua_getfield(L, -1, "done") == LUA_TFUNCTION;
+                    hm_json_member_raw(out, "done", done ? HM_LIT("true") : HM_LIT("false"));
+                    lua_pop(L, 1);
+                }
                 hm_buf_char(out, '}');
                 lua_pop(L, 1);
             }

@@ -48,10 +48,13 @@ enum hm_frame {
 //   "types":[… as store/types.h, plus "plugin","schema"],
 //   "methods":[{"name","plugin","summary":text|{lang:text},"params":JSON schema,"result":JSON schema,
 //               "access":"public"|"signed_in"|"role","roles":[…],"job":bool,"writes":bool}],
-//   "reactions":[{"event":"pair.created","plugin"}], "every":[{"cron","plugin"}]}
+//   "reactions":[{"event":"pair.created","plugin","kind"}],
+//   "every":[{"cron","plugin","kind","job"?:bool,"done"?:bool}]}
 // Method names starting with '$' are the host's own:
-//   "$react"  params {"change":{seq,time,by,method,action,type,id,record}}: runs the reactions to it
-//   "$every"  params {"plugin","cron","due"}
+//   "$react"  params {"plugin","kind","changes":[{seq,time,by,method,action,type,id,record,before}]}: runs
+//   the
+//             plugin's reactions to them, in this order
+//   "$every"  params {"plugin","kind","cron","due"}; as a job, too
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get; with an id, "layers"
 //              [{"layer","version","source"}], the lowest first
 //   "$records" params {"type","after"?,"limit"}: do the stored records of a type fit what it declares? Gives

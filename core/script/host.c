@@ -2,6 +2,7 @@
 // always holds: a plugin's chunk sees its own environment only, made from the allow-list and the tables of
 // api.c; every problem of every plugin is collected before the host gives up.
 #include "script/host.h"
+#include "base/cron.h"
 #include "script/lua_json.h"
 #include <assert.h>
 #include <lauxlib.h>
@@ -470,10 +471,36 @@ static void merge(lua_State *L, struct hm_host *host, int plugin, const char *fi
     lua_settop(L, top);
 }
 
+// The times of `every`: one parser, the server's own, says what is wrong with one.
+static void check_times(lua_State *L, struct hm_host *host, int plugin) {
+    const struct hm_loaded *p = &host->loaded[plugin];
+    int top = lua_gettop(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hm_reg_decls);
+    lua_rawgeti(L, -1, plugin + 1);
+    if (lua_getfield(L, -1, "every") == LUA_TTABLE) {
+        lua_pushnil(L);
+        while (lua_next(L, -2)) {
+            struct hm_cron cron;
+            struct hm_error err = {0};
+            char message[sizeof err.message + HM_CRON_MAX + 16];
+            struct hm_str text = {0};
+            lua_pop(L, 1);
+            if (lua_type(L, -1) == LUA_TSTRING) text.ptr = lua_tolstring(L, -1, &text.len);
+            if (hm_cron_parse(text, &cron, &err)) continue;
+            snprintf(message, sizeof message, "every.%.*s: %s",
+                     (int)(text.len < HM_CRON_MAX ? text.len : HM_CRON_MAX), text.ptr ? text.ptr : "",
+                     err.message);
+            hm_problem(host, p->id, p->source->file, 0, message);
+        }
+    }
+    lua_settop(L, top);
+}
+
 static int register_all(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
     for (size_t i = 0; i < host->loaded_count; i++) {
         if (!host->loaded[i].active) continue;
+        check_times(L, host, (int)i);
         if (strcmp(host->loaded[i].source->kind, "service") == 0) {
             merge(L, host, (int)i, "records", &hm_reg_records);
             merge(L, host, (int)i, "methods", &hm_reg_methods);

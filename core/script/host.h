@@ -223,12 +223,15 @@ struct hm_str hm_check_packed(lua_State *L, int index, unsigned which, const cha
 // ---- what plugins may call (api.c and the lua_*.c files)
 // ------------------------------------------------------------------------ One row a function: registration,
 // plugins/meta and the reference are made from it.
+// A row may end where it has nothing more to say.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 struct hm_lua_fn {
     const char *name;
     const char *signature; // "type: string, id: string -> Record?"
     const char *doc;
     lua_CFunction fn;
-    const char *need; // right that it asks for, or NULL
+    const char *need;   // right that it asks for, or NULL
+    const char *errors; // how it may refuse, beside arguments that are none; or NULL
 };
 struct hm_lua_module {
     const char *name; // "store"; "ctx", "t": methods (fn(self, …))
@@ -238,9 +241,17 @@ struct hm_lua_module {
 };
 extern const struct hm_lua_module hm_module_ctx, hm_module_store, hm_module_accounts, hm_module_text,
     hm_module_calendar, hm_module_match, hm_module_stats, hm_module_log, hm_module_plugins, hm_module_base,
-    hm_module_t;
-extern const struct hm_lua_module *const hm_modules[];     // all, ended by NULL
-bool hm_meta_write(const char *dir, struct hm_error *err); // plugins/meta (meta.c)
+    hm_module_award, hm_module_t;
+extern const struct hm_lua_module *const hm_modules[];           // all, ended by NULL
+bool hm_meta_write(const char *dir, struct hm_error *err);       // plugins/meta (meta.c)
+bool hm_reference_write(const char *file, struct hm_error *err); // plugins/reference.md (reference.c)
+void hm_api_json(struct hm_buf *out); // the same for an editor (plugin.api); needs no state of Lua
+// Types that signatures name; a row a field: name, type, doc.
+struct hm_lua_type {
+    const char *name, *doc;
+    const struct hm_lua_fn *fields; // ended by name NULL
+};
+extern const struct hm_lua_type hm_lua_types[]; // ended by name NULL
 void hm_record_push(lua_State *L, const struct hm_view *view);
 void hm_log_line(struct hm_host *host, int level, struct hm_str text);
 

@@ -30,9 +30,9 @@ static const struct hm_lua_fn schema_rows[] = {
 static const struct hm_lua_fn service_rows[] = {
     {"service",
      "declaration: {id: string, title: table?, records: table<string, table>?, methods: table<string, "
-     "table>?, on: table<string, fun(ctx: Ctx, change: Change)>?, every: table<string, fun(ctx: Ctx)>?, "
-     "tests: table<string, fun(t: T)>?} -> table",
-     "Record types, methods and reactions.", NULL, NULL},
+     "table>?, on: table<string, fun(ctx: Ctx, change: Change)>?, every: table<string, fun(ctx: Ctx, due: "
+     "integer)|table>?, tests: table<string, fun(t: T)>?} -> table",
+     "Record types, methods, reactions to changes, and what is done at times.", NULL, NULL},
     {0}};
 
 static const struct hm_lua_fn matcher_rows[] = {

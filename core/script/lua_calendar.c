@@ -1,6 +1,7 @@
 // calendar: free hours of the week (0 = Monday 00:00 … 167, in the institution's zone) and moments
 // (milliseconds since 1970 UTC). The zone is a fixed offset: Uzbekistan has no summer time. Pure functions of
 // their arguments and the zone.
+#include "base/cron.h"
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
@@ -205,6 +206,178 @@ static int calendar_slots(lua_State *L) {
     return 1;
 }
 
+// ---- dates -------------------------------------------------------------------------------------
+
+// A moment's day in the zone, and what is left of it.
+static int64_t local_day(lua_State *L, int index, int64_t *rest) {
+    int64_t local = check_ms(L, index) + zone_ms(L), days = floor_div(local, DAY_MS);
+    if (rest) *rest = local - days * DAY_MS;
+    return days;
+}
+
+static int push_day(lua_State *L, int64_t days) {
+    lua_pushinteger(L, (lua_Integer)(days * DAY_MS - zone_ms(L)));
+    return 1;
+}
+
+static int calendar_day(lua_State *L) {
+    return push_day(L, local_day(L, 1, NULL));
+}
+
+static int calendar_week(lua_State *L) {
+    int64_t days = local_day(L, 1, NULL);
+    return push_day(L, days - weekday_of(days));
+}
+
+static int calendar_month(lua_State *L) {
+    int year, month, day;
+    int64_t days = local_day(L, 1, NULL);
+    civil_of(days, &year, &month, &day);
+    return push_day(L, days - day + 1);
+}
+
+static int calendar_days_between(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)(local_day(L, 2, NULL) - local_day(L, 1, NULL)));
+    return 1;
+}
+
+static int days_in(int64_t year, int month) {
+    int64_t next = month == 12 ? days_of(year + 1, 1, 1) : days_of(year, month + 1, 1);
+    return (int)(next - days_of(year, month, 1));
+}
+
+// Months first, on the day of the month that there is; then days; then what is not of the calendar.
+static int calendar_add(lua_State *L) {
+    static const char *const names[] = {"years", "months", "weeks", "days", "hours", "minutes"};
+    int64_t amounts[6] = {0}, rest;
+    int year, month, day;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+        size_t i = 0;
+        while (i < 6 && !(lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), names[i]) == 0))
+            i++;
+        if (i == 6)
+            luaL_error(L, "calendar.add: knows years, months, weeks, days, hours, minutes, and nothing else");
+        lua_Integer n = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : INT64_MAX;
+        if (n < -1000000 || n > 1000000) luaL_error(L, "calendar.add: %s: a whole number", names[i]);
+        amounts[i] = n;
+    }
+    civil_of(local_day(L, 1, &rest), &year, &month, &day);
+    int64_t months = (int64_t)year * 12 + month - 1 + amounts[0] * 12 + amounts[1];
+    int64_t to_year = floor_div(months, 12);
+    int to_month = (int)(months - to_year * 12) + 1, last = days_in(to_year, to_month);
+    int64_t days = days_of(to_year, to_month, day < last ? day : last) + amounts[2] * 7 + amounts[3];
+    int64_t ms = days * DAY_MS + rest + amounts[4] * HOUR_MS + amounts[5] * 60000 - zone_ms(L);
+    if (ms <= -MOMENT_MAX || ms >= MOMENT_MAX) luaL_error(L, "calendar.add: farther than the calendar goes");
+    lua_pushinteger(L, (lua_Integer)ms);
+    return 1;
+}
+
+static int calendar_parse(lua_State *L) {
+    const char *text = luaL_checkstring(L, 1);
+    int year, month, day, hour = 0, minute = 0, end = 0;
+    size_t len = strlen(text);
+    bool date = len == 10 && sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &end) == 3;
+    bool time = !date && len == 16 &&
+                sscanf(text, "%4d-%2d-%2d%*1[ T]%2d:%2d%n", &year, &month, &day, &hour, &minute, &end) == 5;
+    bool good = (date || time) && (size_t)end == len && year >= 1 && month >= 1 && month <= 12 && day >= 1 &&
+                day <= days_in(year, month) && hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59;
+    if (!good) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushinteger(
+        L, (lua_Integer)(days_of(year, month, day) * DAY_MS + hour * HOUR_MS + minute * 60000 - zone_ms(L)));
+    return 1;
+}
+
+struct names {
+    const char *language, *months[12], *weekdays[7];
+    const char *date; // day, month, year by their places: d, m, y
+};
+static const struct names languages[] = {
+    {"uz",
+     {"yanvar", "fevral", "mart", "aprel", "may", "iyun", "iyul", "avgust", "sentabr", "oktabr", "noyabr",
+      "dekabr"},
+     {"dushanba", "seshanba", "chorshanba", "payshanba", "juma", "shanba", "yakshanba"},
+     "y-yil d-m"},
+    {"uz-Cyrl",
+     {"январь", "февраль", "март", "апрель", "май", "июнь", "июль", "август", "сентябрь", "октябрь", "ноябрь",
+      "декабрь"},
+     {"душанба", "сешанба", "чоршанба", "пайшанба", "жума", "шанба", "якшанба"},
+     "y йил d m"},
+    {"ru",
+     {"января", "февраля", "марта", "апреля", "мая", "июня", "июля", "августа", "сентября", "октября",
+      "ноября", "декабря"},
+     {"понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье"},
+     "d m y г."},
+    {"en",
+     {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+      "November", "December"},
+     {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"},
+     "d m y"},
+};
+
+static void put_date(struct hm_buf *out, const struct names *n, int64_t days) {
+    int year, month, day;
+    civil_of(days, &year, &month, &day);
+    for (const char *c = n->date; *c; c++) {
+        if (*c == 'd' && (c == n->date || c[-1] == ' '))
+            hm_buf_printf(out, "%d", day);
+        else if (*c == 'm' && (c[-1] == ' ' || c[-1] == '-'))
+            hm_buf_text(out, n->months[month - 1]);
+        else if (*c == 'y' && (c == n->date || c[-1] == ' '))
+            hm_buf_printf(out, "%d", year);
+        else
+            hm_buf_char(out, *c);
+    }
+}
+
+static int calendar_format(lua_State *L) {
+    static const char *const forms[] = {"date", "time", "datetime", "weekday", "day", NULL};
+    const char *locale = luaL_optstring(L, 2, "uz");
+    int form = luaL_checkoption(L, 3, "date", forms);
+    int64_t rest, days = local_day(L, 1, &rest);
+    const struct names *n = &languages[0];
+    struct hm_buf *out = hm_scratch(hm_host_of(L), 0);
+    for (size_t i = 0; i < sizeof languages / sizeof *languages; i++)
+        if (strcmp(languages[i].language, locale) == 0) n = &languages[i];
+    if (form == 3 || form == 4) hm_buf_text(out, n->weekdays[weekday_of(days)]);
+    if (form == 4) hm_buf_text(out, ", ");
+    if (form != 1 && form != 3) put_date(out, n, days);
+    if (form == 2) hm_buf_text(out, ", ");
+    if (form == 1 || form == 2)
+        hm_buf_printf(out, "%02d:%02d", (int)(rest / HOUR_MS), (int)(rest % HOUR_MS / 60000));
+    hm_push_str(L, hm_buf_view(out));
+    return 1;
+}
+
+static int calendar_next(lua_State *L) {
+    struct hm_cron cron;
+    struct hm_error err = {0};
+    if (!hm_cron_parse(hm_check_str(L, 1), &cron, &err)) luaL_error(L, "calendar.next: %s", err.message);
+    int64_t minute = hm_cron_next(&cron, floor_div(check_ms(L, 2) + zone_ms(L), 60000));
+    lua_pushinteger(L, (lua_Integer)(minute * 60000 - zone_ms(L)));
+    return 1;
+}
+
+static int calendar_common(lua_State *L) {
+    bool a[168], b[168];
+    lua_Integer n = 0;
+    lua_settop(L, 2);
+    check_hours(L, 1, a, "a");
+    check_hours(L, 2, b, "b");
+    lua_newtable(L);
+    hm_lua_mark_array(L, -1);
+    for (int h = 0; h < 168; h++)
+        if (a[h] && b[h]) {
+            lua_pushinteger(L, h);
+            lua_rawseti(L, -2, ++n);
+        }
+    return 1;
+}
+
 static const struct hm_lua_fn calendar_fns[] = {
     {"slots",
      "options: {a: integer[], b: integer[]?, from: integer, days: integer?, minutes: integer?, busy: "
@@ -223,6 +396,32 @@ static const struct hm_lua_fn calendar_fns[] = {
     {"date", "ms: integer -> string", "Its date there, such as \"2026-09-01\".", calendar_date, NULL},
     {"at", "year: integer, month: integer, day: integer, hour: integer?, minute: integer? -> integer",
      "The moment of a date and time in the institution's zone.", calendar_at, NULL},
+    {"common", "a: integer[], b: integer[] -> integer[]", "The hours of the week at which both are free.",
+     calendar_common},
+    {"parse", "text: string -> integer?",
+     "The moment of \"2026-09-01\" (its beginning) or \"2026-09-01 14:30\" in the institution's zone; nil "
+     "when it is "
+     "none.",
+     calendar_parse},
+    {"day", "ms: integer -> integer", "The beginning of its day there.", calendar_day},
+    {"week", "ms: integer -> integer", "The beginning of its week, Monday.", calendar_week},
+    {"month", "ms: integer -> integer", "The beginning of its month.", calendar_month},
+    {"days_between", "from: integer, to: integer -> integer",
+     "How many midnights lie between: 0 for two moments of one day.", calendar_days_between},
+    {"add",
+     "ms: integer, amount: {years: integer?, months: integer?, weeks: integer?, days: integer?, hours: "
+     "integer?, "
+     "minutes: integer?} -> integer",
+     "So much later (or earlier), at the same time of the day; a month after 31 January is the last of "
+     "February.",
+     calendar_add},
+    {"format", "ms: integer, locale: string?, form: string? -> string",
+     "As people write it in uz, uz-Cyrl, ru, en: \"date\" (1 September 2026), \"time\" (09:00), "
+     "\"datetime\", "
+     "\"weekday\", \"day\" (weekday and date).",
+     calendar_format},
+    {"next", "cron: string, after: integer -> integer",
+     "The next moment of a time as in `every`, such as \"0 8 * * mon-fri\".", calendar_next},
     {0}};
 const struct hm_lua_module hm_module_calendar = {
     "calendar", "Free hours and moments, in the institution's zone.", calendar_fns, false};

@@ -17,20 +17,27 @@ static void add_ctx_methods(lua_State *L, int table) {
         }
 }
 
-// What few methods ask for is made when it is: roles.
+// What few methods ask for is made when it is: roles, principals.
 static int ctx_more(lua_State *L) {
     struct hm_host *host = hm_host_of(L);
     const struct hm_who *who = &host->call.who;
-    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "roles") != 0) return 0;
-    if (who->roles.raw.len) {
-        hm_lua_push_json(L, who->roles);
+    struct hm_json list = {0};
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    if (strcmp(name, "principals") == 0)
+        hm_json_get(who->caller, "principals", &list);
+    else if (strcmp(name, "roles") == 0)
+        list = who->roles;
+    else
+        return 0;
+    if (list.raw.len) {
+        hm_lua_push_json(L, list);
     } else {
         lua_newtable(L);
         hm_lua_mark_array(L, -1);
     }
     hm_ctx_push(L);
     lua_pushvalue(L, -2);
-    lua_setfield(L, -2, "roles");
+    lua_setfield(L, -2, name);
     lua_pop(L, 1);
     return 1;
 }
@@ -86,6 +93,15 @@ static int ctx_has_role(lua_State *L) {
     for (int i = 2; i <= lua_gettop(L) && !has; i++)
         has = hm_who_has_role(&host->call.who, hm_check_str(L, i));
     lua_pushboolean(L, has);
+    return 1;
+}
+
+static int ctx_is(lua_State *L) {
+    struct hm_host *host = hm_host_of(L);
+    bool is = false;
+    for (int i = 2; i <= lua_gettop(L) && !is; i++)
+        is = hm_who_is(&host->call.who, hm_check_str(L, i));
+    lua_pushboolean(L, is);
     return 1;
 }
 
@@ -206,7 +222,7 @@ static const struct hm_lua_fn ctx_fns[] = {
     {"person", "string?", "Id of the caller's person, when they have one.", NULL, NULL},
     {"login", "string?", "Login of the caller's account.", NULL, NULL},
     {"roles", "string[]", "Roles of the caller's account.", NULL, NULL},
-    {"principals", "string[]?",
+    {"principals", "string[]",
      "All that the caller is: person:<id>, role:<name>, memberships such as pair:<id>.", NULL, NULL},
     {"institution", "string", "Id of the institution.", NULL, NULL},
     {"now", "integer", "The time of the call, in milliseconds since 1970 UTC. The only clock there is.", NULL,
@@ -218,22 +234,28 @@ static const struct hm_lua_fn ctx_fns[] = {
     {"require", "...: string",
      "Goes on only when the caller has one of these roles, or is one of these principals (\"pair:<id>\", "
      "\"person:<id>\"). Else: forbidden, with what is needed.",
-     ctx_require, NULL},
+     ctx_require, NULL, "forbidden, with `need`; unauthenticated when nobody is signed in"},
+    {"is", "...: string -> boolean",
+     "Has the caller one of these roles, or are they one of these principals? What ctx:require asks, as an "
+     "answer.",
+     ctx_is, NULL},
     {"can_see", "record: Record -> boolean", "Does the record's audience include the caller?", ctx_can_see,
      NULL},
     {"refuse", "reason: string, data: table?",
-     "Ends the call with a conflict: a reason that programs know, and more in data.", ctx_refuse, NULL},
+     "Ends the call with a conflict: a reason that programs know, and more in data.", ctx_refuse, NULL,
+     "conflict, with `reason` and data"},
     {"not_found", "", "Ends the call: there is no such thing, or the caller may not see it.", ctx_not_found,
-     NULL},
-    {"invalid", "path: string, message: string", "Ends the call: this parameter is wrong.", ctx_invalid,
-     NULL},
+     NULL, "not found"},
+    {"invalid", "path: string, message: string", "Ends the call: this parameter is wrong.", ctx_invalid, NULL,
+     "wrong params, with this path"},
     {"random", "n: integer? -> number",
      "A number in [0, 1), or a whole one from 1 to n; the same again when the call is repeated.", ctx_random,
      NULL},
     {"uuid", " -> string", "A new id for a record.", ctx_uuid, NULL},
     {"progress", "part: number, note: string?", "Tells how far a job is, from 0 to 1.", ctx_progress, NULL},
     {"call", "method: string, params: table? -> any",
-     "Another method, in the same transaction and as the same caller.", ctx_call, NULL},
+     "Another method, in the same transaction and as the same caller.", ctx_call, NULL,
+     "those of that method, which asks for its rights, too"},
     {0}};
 const struct hm_lua_module hm_module_ctx = {"ctx", "Who asks, what they may, and the time of the call.",
                                             ctx_fns, true};
@@ -342,7 +364,7 @@ static const struct hm_lua_fn accounts_fns[] = {
     {"invite", "invitation: {person: string, roles: string[]?, name: string?, days: number?} -> string",
      "A code with which this person makes an account; valid for 14 days unless said. Roles beyond student: "
      "administrators only.",
-     accounts_invite, "coordinator"},
+     accounts_invite, "coordinator", "forbidden, with `need`"},
     {"exists", "person: string -> boolean", "Has this person an account?", accounts_exists, NULL},
     {0}};
 const struct hm_lua_module hm_module_accounts = {"accounts", "Accounts of persons.", accounts_fns, false};

@@ -125,7 +125,7 @@ static struct hm_str check_data(lua_State *L, const struct hm_type *type, int in
     if (lua_getfield(L, -1, "fields") == LUA_TTABLE) {
         lua_getfield(L, -2, "open");
         snprintf(prefix, sizeof prefix, "%s", type->name);
-        struct hm_schema_options options = {prefix, lua_toboolean(L, -1) != 0, type->sealed_count > 0};
+        struct hm_schema_options options = {prefix, lua_toboolean(L, -1) != 0, type->sealed_count > 0, false};
         if (!hm_schema_check(L, -2, index, &options, &host->faults)) hm_raise_faults(L, &host->faults);
         lua_pop(L, 1);
     }
@@ -215,7 +215,7 @@ static struct hm_json equals_json(lua_State *L, int options) {
 }
 
 static void check_options(lua_State *L, int options) {
-    static const char *const known[] = {"index", "equals", "from", "to", "order", "limit"};
+    static const char *const known[] = {"index", "equals", "from", "to", "order", "limit", "cursor"};
     lua_pushnil(L);
     while (lua_next(L, options)) {
         bool found = false;
@@ -223,9 +223,27 @@ static void check_options(lua_State *L, int options) {
         for (size_t i = 0; i < sizeof known / sizeof *known && lua_type(L, -1) == LUA_TSTRING; i++)
             found = found || strcmp(lua_tostring(L, -1), known[i]) == 0;
         if (!found)
-            luaL_error(L, "option '%s' is not known: index, equals, from, to, order, limit are",
-                       luaL_tolstring(L, -1, NULL));
+            luaL_error(
+                L,
+                "option '%s' is not known: index, equals, from, to, order, limit are (of store.page: cursor)",
+                luaL_tolstring(L, -1, NULL));
     }
+}
+
+// A cursor is the database key of the last record given, each byte as two letters from "a" to "p".
+static struct hm_str check_cursor(lua_State *L, int options) {
+    struct hm_buf *out = hm_scratch(hm_host_of(L), 4);
+    if (lua_getfield(L, options, "cursor") != LUA_TNIL) {
+        struct hm_str text = hm_check_str(L, -1);
+        for (size_t i = 0; i < text.len; i += 2) {
+            int high = text.ptr[i] - 'a', low = i + 1 < text.len ? text.ptr[i + 1] - 'a' : -1;
+            if (text.len > 2000 || high < 0 || high > 15 || low < 0 || low > 15)
+                luaL_error(L, "cursor: is none that store.page has given");
+            hm_buf_char(out, (char)(high << 4 | low));
+        }
+    }
+    lua_pop(L, 1);
+    return hm_buf_view(out);
 }
 
 // Begins a walk over what (type, options) at 1 and 2 ask for. The userdata is left on the top.
@@ -252,6 +270,7 @@ static struct walk *begin_walk(lua_State *L, bool points) {
         range.equals = equals_json(L, 2);
         range.from = option_json(L, 2, "from", 2);
         range.to = option_json(L, 2, "to", 3);
+        range.after = check_cursor(L, 2);
     }
     struct walk *w = push_walk(L);
     w->left = limit < 0 ? -1 : limit;
@@ -326,6 +345,39 @@ static int store_list(lua_State *L) {
         hm_record_push(L, &view);
         lua_rawseti(L, list, ++n);
     }
+    return 1;
+}
+
+// A page of such a list, and where the next one goes on.
+static int store_page(lua_State *L) {
+    struct hm_view view;
+    lua_Integer n = 0;
+    lua_settop(L, 2);
+    struct walk *w = begin_walk(L, true);
+    lua_Integer most = w->left < 0 ? 50 : w->left > 500 ? 500 : w->left;
+    w->left = -1;
+    lua_createtable(L, 0, 2);
+    lua_newtable(L);
+    hm_lua_mark_array(L, -1);
+    int list = lua_gettop(L);
+    while (n < most && walk_next(L, w, &view)) {
+        hm_record_push(L, &view);
+        lua_rawseti(L, list, ++n);
+    }
+    if (n == most && n > 0 && w->scan) {
+        struct hm_buf *text = hm_scratch(hm_host_of(L), 5);
+        struct hm_str key = hm_tx_scan_key(w->scan);
+        for (size_t i = 0; i < key.len; i++) {
+            hm_buf_char(text, (char)('a' + ((unsigned char)key.ptr[i] >> 4)));
+            hm_buf_char(text, (char)('a' + ((unsigned char)key.ptr[i] & 15u)));
+        }
+        if (walk_next(L, w, &view)) { // there is more
+            hm_push_str(L, hm_buf_view(text));
+            lua_setfield(L, list - 1, "cursor");
+        }
+    }
+    close_walk(L, w);
+    lua_setfield(L, list - 1, "items");
     return 1;
 }
 
@@ -436,18 +488,43 @@ static int store_set(lua_State *L) {
     return 1;
 }
 
-// Lays the fields in the table `changes` over the table `data`; null takes one away.
-static void merge_fields(lua_State *L, int data, int changes) {
+// Pushes the fields of an object's shape in the table `fields` (0: none) under the name at the top, or nil.
+static void push_inner(lua_State *L, int fields) {
+    if (fields) {
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, fields) == LUA_TTABLE && lua_getfield(L, -1, "fields") == LUA_TTABLE) {
+            lua_remove(L, -2);
+            return;
+        }
+        lua_settop(L, lua_gettop(L) - (lua_istable(L, -2) ? 2 : 1));
+    }
+    lua_pushnil(L);
+}
+
+// Lays the fields in the table `changes` over the table `data`; null takes one away. A field that is declared
+// as an object is changed inside: a part that is not given stays, instead of falling back to its default.
+static void merge_fields(lua_State *L, int data, int changes, int fields) {
+    luaL_checkstack(L, 10, "nested too deep");
     lua_pushnil(L);
     while (lua_next(L, changes)) {
-        lua_pushvalue(L, -2);
-        if (hm_lua_is_null(L, -2)) {
-            lua_pushnil(L);
+        int change = lua_gettop(L);
+        lua_pushvalue(L, change - 1);
+        push_inner(L, fields);
+        lua_pushvalue(L, change - 1);
+        bool inside = lua_rawget(L, data) == LUA_TTABLE && lua_istable(L, change) &&
+                      lua_istable(L, change + 2) && !hm_lua_is_array_marked(L, change + 3);
+        if (inside) {
+            merge_fields(L, change + 3, change, change + 2);
         } else {
-            lua_pushvalue(L, -2);
+            lua_pushvalue(L, change - 1);
+            if (hm_lua_is_null(L, change)) {
+                lua_pushnil(L);
+            } else {
+                lua_pushvalue(L, change);
+            }
+            lua_rawset(L, data);
         }
-        lua_rawset(L, data);
-        lua_pop(L, 1);
+        lua_settop(L, change - 1);
     }
 }
 
@@ -460,7 +537,10 @@ static int store_patch(lua_State *L) {
     get_or_raise(L, args.type, args.id, &before);
     hm_lua_push_json(
         L, (struct hm_json){HM_JSON_OBJECT, before.record.data}); // with its own sealed values in clear
-    merge_fields(L, 5, 3);
+    push_declared(L, type);
+    lua_getfield(L, -1, "fields");
+    merge_fields(L, 5, 3, lua_istable(L, -1) ? lua_gettop(L) : 0);
+    lua_settop(L, 5);
     keep_sealed(L, type, 5, &before); // a change may carry the mark back that it read
     args.audience = before.record.audience;
     args.members = before.record.members;
@@ -566,14 +646,18 @@ static const struct hm_lua_fn store_fns[] = {
      "type: string, record: {id: string?, data: table, audience: string[]?, members: string[]?} -> Record",
      "Creates a record; a conflict when its id is there already. Its data is checked against the declared "
      "fields.",
-     store_put, NULL},
+     store_put, NULL,
+     "conflict `exists`; wrong params, all of them, as `errors`; not in a method without writes=true"},
     {"set", "record: Record -> Record",
-     "Replaces a record; a conflict when it is no longer the version that was read.", store_set, NULL},
+     "Replaces a record; a conflict when it is no longer the version that was read.", store_set, NULL,
+     "conflict `version`; not found; wrong params"},
     {"patch",
      "type: string, id: string, changes: table, more: {audience: string[]?, members: string[]?}? -> Record",
-     "Changes some fields of a record's data; store.null takes a field away.", store_patch, NULL},
-    {"delete", "type: string, id: string", "Removes a record; not found when there is none.", store_delete,
-     NULL},
+     "Changes some fields of a record's data, also inside of a field that is declared as object{}; "
+     "store.null "
+     "takes a field away.",
+     store_patch, NULL, "not found; wrong params"},
+    {"delete", "type: string, id: string", "Removes a record.", store_delete, NULL, "not found"},
     {"each", "type: string, options: " WALK_OPTIONS " -> fun(): Record?",
      "Walks the records of a type, by id or in the order of an index, the call's own writes among them.",
      store_each, NULL},
@@ -582,8 +666,18 @@ static const struct hm_lua_fn store_fns[] = {
     {"count", "type: string, options: " WALK_OPTIONS " -> integer", "How many there are.", store_count, NULL},
     {"list", "type: string, options: " WALK_OPTIONS " -> Record[]", "All of them, as a list.", store_list,
      NULL},
+    {"page",
+     "type: string, options: {index: string?, equals: any, from: any, to: any, order: string?, limit: "
+     "integer?, cursor: string?}? -> {items: Record[], cursor: string?}",
+     "A part of that list, 50 unless limit says otherwise (500 at most), and the cursor with which the next "
+     "part is "
+     "asked for; without a cursor it was the last. A cursor holds the id and the index values of the last "
+     "record: it is "
+     "for those who may see that.",
+     store_page, NULL, "a cursor of another list"},
     {"unseal", "record: Record, field: string, why: string -> any",
-     "The value of a sealed field. Who looked, at whose, and why is written down.", store_unseal, NULL},
+     "The value of a sealed field. Who looked, at whose, and why is written down.", store_unseal,
+     "the caller's: to read the record", "not found; unavailable when the person has been erased"},
     {"array", "list: table? -> table", "Marks a table, so that it is written as [] when it is empty.",
      store_array, NULL},
     {"null", "lightuserdata", "JSON's null, in values and for store.patch.", NULL, NULL},

@@ -169,6 +169,106 @@ static int text_length(lua_State *L) {
     return 1;
 }
 
+// ---- as it should have been written ------------------------------------------------------------
+
+// Length of an apostrophe of any kind at the beginning, 0 when there is none.
+static size_t apostrophe(struct hm_str s) {
+    static const char *const kinds[] = {
+        "'", "`", "\xc2\xb4", "\xca\xbb", "\xca\xbc", "\xe2\x80\x98", "\xe2\x80\x99"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t len = strlen(kinds[i]);
+        if (s.len >= len && memcmp(s.ptr, kinds[i], len) == 0) return len;
+    }
+    return 0;
+}
+
+// Single spaces, none at the ends; oʻ and gʻ with the letter U+02BB, an apostrophe between letters with
+// U+02BC.
+static int text_tidy(lua_State *L) {
+    struct hm_str s = trimmed(hm_check_str(L, 1));
+    struct hm_buf *out = hm_scratch(hm_host_of(L), 0);
+    char before = 0;
+    for (size_t i = 0; i < s.len;) {
+        struct hm_str rest = {s.ptr + i, s.len - i};
+        size_t mark = apostrophe(rest);
+        bool space = is_space(s.ptr[i]);
+        bool letter = (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
+        if (space) {
+            if (before != ' ') hm_buf_char(out, ' ');
+            before = ' ';
+            i++;
+        } else if (mark && letter) {
+            hm_buf_text(out, strchr("oOgG", before) ? "\xca\xbb" : "\xca\xbc");
+            before = '\'';
+            i += mark;
+        } else {
+            before = s.ptr[i];
+            hm_buf_char(out, s.ptr[i++]);
+        }
+    }
+    hm_push_str(L, hm_buf_view(out));
+    return 1;
+}
+
+static int text_cut(lua_State *L) {
+    struct hm_str s = hm_check_str(L, 1);
+    lua_Integer most = luaL_checkinteger(L, 2), n = 0;
+    size_t end = 0, kept = 0;
+    luaL_argcheck(L, most >= 1, 2, "at least 1");
+    for (; end < s.len; end++) {
+        if (((unsigned char)s.ptr[end] & 0xc0u) == 0x80u) continue;
+        if (n == most - 1) kept = end;
+        if (n++ == most) break;
+    }
+    if (end == s.len) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    lua_pushlstring(L, s.ptr, kept);
+    lua_pushliteral(L, "\xe2\x80\xa6");
+    lua_concat(L, 2);
+    return 1;
+}
+
+// "a, b and c"
+static int text_join(lua_State *L) {
+    static const char *const words[][2] = {
+        {"uz", " va "}, {"uz-Cyrl", " ва "}, {"ru", " и "}, {"en", " and "}};
+    const char *locale = luaL_optstring(L, 2, "uz"), *last = words[0][1];
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct hm_buf *out = hm_scratch(hm_host_of(L), 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i][0], locale) == 0) last = words[i][1];
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (i > 1) hm_buf_text(out, i == n ? last : ", ");
+        if (lua_rawgeti(L, 1, i) != LUA_TSTRING)
+            return luaL_error(L, "text.join: element %d is no text", (int)i);
+        hm_buf_str(out, hm_check_str(L, -1));
+        lua_pop(L, 1);
+    }
+    hm_push_str(L, hm_buf_view(out));
+    return 1;
+}
+
+// The languages in which a text for people is missing.
+static int text_missing(lua_State *L) {
+    static const char *const order[] = {"uz", "uz-Cyrl", "ru", "en"};
+    lua_Integer n = 0;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_newtable(L);
+    hm_lua_mark_array(L, -1);
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        lua_pushstring(L, order[i]);
+        if (lua_rawget(L, 1) != LUA_TSTRING) {
+            lua_pushstring(L, order[i]);
+            lua_rawseti(L, -3, ++n);
+        }
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
 static const struct hm_lua_fn text_fns[] = {
     {"fold", "text: string -> string",
      "For comparing: small letters, one kind of apostrophe, single spaces. \"OʻKTAM\" and \"o'ktam\" become "
@@ -177,6 +277,16 @@ static const struct hm_lua_fn text_fns[] = {
     {"trim", "text: string -> string", "Without white space at both ends.", text_trim, NULL},
     {"split", "text: string, separator: string -> string[]",
      "The parts between separators; nothing for an empty text.", text_split, NULL},
+    {"tidy", "text: string -> string",
+     "As it should be written: single spaces, oʻ and gʻ (o' and g' become them), ʼ for other apostrophes "
+     "between "
+     "letters.",
+     text_tidy},
+    {"cut", "text: string, characters: integer -> string",
+     "At most so many characters; what was cut ends in \"…\".", text_cut},
+    {"join", "list: string[], locale: string? -> string", "\"a, b and c\", in this language.", text_join},
+    {"missing", "translated: table -> string[]", "The languages that it lacks, of uz, uz-Cyrl, ru, en.",
+     text_missing},
     {"length", "text: string -> integer", "How many characters.", text_length, NULL},
     {"pick", "translated: table|string|nil, locale: string? -> string?",
      "The text in this language, or in the next best.", text_pick, NULL},
@@ -188,5 +298,8 @@ static const struct hm_lua_fn text_fns[] = {
      "string}",
      "Reads a table as spreadsheet programs write it; separator and encoding are found out.", text_csv, NULL},
     {0}};
-const struct hm_lua_module hm_module_text = {
-    "text", "Text as people write it. (text{…} is also the schema of a text.)", text_fns, false};
+const struct hm_lua_module hm_module_text = {"text",
+                                             "Text as people write it. (text{…} is also the schema of a "
+                                             "text.) Sentences with arguments, numbers and plurals "
+                                             "are made by require \"lib.say\".",
+                                             text_fns, false};

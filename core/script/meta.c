@@ -35,18 +35,19 @@ static const char *result_of(const char *signature, size_t *len) {
     }
 }
 
-static void put_doc(struct hm_buf *out, const char *doc, const char *need) {
+static void put_doc(struct hm_buf *out, const char *doc, const char *need, const char *errors) {
     hm_buf_printf(out, "--- %s\n", doc);
     if (need) hm_buf_printf(out, "--- Needs the right: %s.\n", need);
+    if (errors) hm_buf_printf(out, "--- Errors: %s.\n", errors);
 }
 
 // The annotations of a function and its header; `prefix` is "store." or "Ctx:".
 static void put_function(struct hm_buf *out, const char *prefix, const char *name, const char *signature,
-                         const char *doc, const char *need) {
+                         const char *doc, const char *need, const char *errors) {
     struct hm_buf names = {0};
     size_t len;
     const char *result = result_of(signature, &len);
-    put_doc(out, doc, need);
+    put_doc(out, doc, need, errors);
     for (const char *at = signature, *end = signature + len; at < end;) {
         while (at < end && (*at == ' ' || *at == ','))
             at++;
@@ -101,24 +102,18 @@ static void put_module(struct hm_buf *out, const struct hm_lua_module *m) {
     }
     snprintf(prefix, sizeof prefix, "%s%s", title, m->name[0] ? m->method ? ":" : "." : "");
     for (const struct hm_lua_fn *f = m->fns; f->name; f++)
-        if (f->fn) put_function(out, prefix, f->name, f->signature, f->doc, f->need);
+        if (f->fn) put_function(out, prefix, f->name, f->signature, f->doc, f->need, f->errors);
     if (m->method) hm_buf_printf(out, "return %s\n", title);
 }
 
-static const char record_text[] = "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n\n"
-                                  "--- A record as store gives it: a fresh table each time.\n---@class "
-                                  "Record\n---@field type string\n---@field id string\n"
-                                  "---@field version integer the change that last wrote it; 0: made in this "
-                                  "call\n---@field created integer\n"
-                                  "---@field updated integer\n---@field by string? person who wrote it "
-                                  "last\n---@field audience string[] principals who may read it\n"
-                                  "---@field members string[] principals who hold the principal type:id\n"
-                                  "---@field data table its fields; sealed ones are {sealed=true}\n\n"
-                                  "--- A change as reactions get it.\n---@class Change\n---@field seq "
-                                  "integer\n---@field time integer\n---@field by string?\n"
-                                  "---@field method string\n---@field action string created, updated or "
-                                  "deleted\n---@field type string\n---@field id string\n"
-                                  "---@field record Record?\n";
+static void put_types(struct hm_buf *out) {
+    hm_buf_text(out, "---@meta\n-- Written by `hamroh worker --meta`; not by hand.\n");
+    for (const struct hm_lua_type *t = hm_lua_types; t->name; t++) {
+        hm_buf_printf(out, "\n--- %s\n---@class %s\n", t->doc, t->name);
+        for (const struct hm_lua_fn *f = t->fields; f->name; f++)
+            hm_buf_printf(out, "---@field %s %s %s\n", f->name, f->signature, f->doc);
+    }
+}
 
 static bool write_text(const char *dir, const char *name, const struct hm_buf *text, struct hm_error *err) {
     char path[1024];
@@ -137,10 +132,10 @@ static bool write_kinds(const char *dir, struct hm_error *err) {
         for (const struct hm_lua_fn *f = g->rows; f->name; f++) {
             if (is_module_name(f->name, false)) continue;
             if (f->need && strcmp(f->need, "value") == 0) {
-                put_doc(&out, f->doc, NULL);
+                put_doc(&out, f->doc, NULL, NULL);
                 hm_buf_printf(&out, "---@type %s\n%s = nil\n\n", f->signature, f->name);
             } else {
-                put_function(&out, "", f->name, f->signature, f->doc, NULL);
+                put_function(&out, "", f->name, f->signature, f->doc, NULL, f->errors);
             }
         }
         ok = write_text(dir, g->kind, &out, err);
@@ -159,7 +154,7 @@ bool hm_meta_write(const char *dir, struct hm_error *err) {
         ok = write_text(dir, hm_modules[i]->name[0] ? hm_modules[i]->name : "base", &out, err);
     }
     hm_buf_clear(&out);
-    hm_buf_text(&out, record_text);
+    put_types(&out);
     ok = ok && write_text(dir, "record", &out, err) && write_kinds(dir, err);
     hm_buf_free(&out);
     return ok;

@@ -14,7 +14,7 @@
 struct run {
     lua_State *L;
     struct hm_faults *faults;
-    bool sealed;
+    bool sealed, patch;
     unsigned depth;
 };
 
@@ -421,14 +421,18 @@ static void check_field(struct run *r, struct where *w, int schema, int v, const
     int t = lua_rawget(L, v);
     if (t == LUA_TNIL || hm_lua_is_null(L, -1)) {
         lua_pushliteral(L, "default");
-        bool has_default = lua_rawget(L, schema) != LUA_TNIL;
+        bool has_default = lua_rawget(L, schema) != LUA_TNIL && !r->patch;
         if (t != LUA_TNIL || has_default) {
             lua_pushstring(L, name);
-            push_copy(L, -2, 0);
+            if (has_default)
+                push_copy(L, -2, 0);
+            else
+                lua_pushnil(L);
             lua_rawset(L, v); // the default, or nil in place of null
         }
         lua_pop(L, 1);
-        if (!has_default && flag(L, schema, "required")) fault(r, w, "is required");
+        if (!has_default && flag(L, schema, "required") && !(r->patch && r->depth))
+            fault(r, w, "is required");
     } else {
         int at = lua_gettop(L);
         check_value(r, w, schema, at);
@@ -477,7 +481,7 @@ static int by_path(const void *a, const void *b) {
 
 bool hm_schema_check(lua_State *L, int fields, int value, const struct hm_schema_options *options,
                      struct hm_faults *faults) {
-    struct run r = {L, faults, options->sealed, 0};
+    struct run r = {L, faults, options->sealed, options->patch, 0};
     struct where w = {0};
     fields = lua_absindex(L, fields);
     value = lua_absindex(L, value);

@@ -27,6 +27,8 @@ struct hm_faults {
 struct hm_schema_options {
     const char *prefix; // of the paths, or ""
     bool open, sealed;
+    bool patch; // what is not given stays away, at any depth: no defaults, and nothing inside of a value is
+                // required
 };
 bool hm_schema_check(lua_State *L, int fields, int value, const struct hm_schema_options *options,
                      struct hm_faults *faults);

@@ -450,6 +450,19 @@ void hm_tx_memberships(struct hm_tx *tx, const char *person,
 
 // ---- walks -------------------------------------------------------------------------------------
 
+static bool go_on_behind(struct hm_tx_scan *s, struct hm_str after, struct hm_error *err) {
+    if (!after.len) return true;
+    if (hm_str_cmp(after, s->range.low) < 0 || hm_str_cmp(after, s->range.high) >= 0)
+        return hm_fail(err, HM_PARAMS, "the cursor is none of this list");
+    hm_buf_str(&s->last, after);
+    s->started = true;
+    return true;
+}
+
+struct hm_str hm_tx_scan_key(const struct hm_tx_scan *scan) {
+    return hm_buf_view(&scan->last);
+}
+
 bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct hm_tx_scan **out,
                       struct hm_error *err) {
     struct hm_tx_scan *s = hm_alloc(sizeof *s);
@@ -460,7 +473,9 @@ bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct 
     s->points = range->points;
     s->began = tx->clock;
     if (!hm_range_make(range->type, range->index, range->equals, range->from, range->to, &s->range, err) ||
-        (tx->read && !hm_scan_begin(tx->read, &s->range, s->descending, (struct hm_str){0}, &s->base, err))) {
+        !go_on_behind(s, range->after, err) ||
+        (tx->read && !hm_scan_begin(tx->read, &s->range, s->descending, range->after, &s->base, err))) {
+        hm_buf_free(&s->last);
         hm_range_free(&s->range);
         free(s);
         return false;

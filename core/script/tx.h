@@ -55,10 +55,13 @@ struct hm_tx_range {
     const struct hm_index *index;
     struct hm_json equals, from, to; // raw.len 0: none
     bool descending, points;
+    struct hm_str
+        after; // database key to go on behind (hm_tx_scan_key), or empty; HM_PARAMS outside of the range
 };
 bool hm_tx_scan_begin(struct hm_tx *tx, const struct hm_tx_range *range, struct hm_tx_scan **out,
                       struct hm_error *err);
 bool hm_tx_scan_next(struct hm_tx_scan *scan, struct hm_view *out); // false at the end
+struct hm_str hm_tx_scan_key(const struct hm_tx_scan *scan);        // of the last one given
 void hm_tx_scan_end(struct hm_tx_scan *scan);                       // also done by hm_tx_end
 
 // Appends "u32 n × seen, u32 n × intent" of HM_F_RESULT.

@@ -198,7 +198,9 @@ int hm_worker_main(int argc, char **argv) {
     int at = argc > 1 && strcmp(argv[1], "worker") == 0 ? 2 : 1;
     struct hm_error err = {0};
     if (argc - at == 2 && strcmp(argv[at], "--meta") == 0) {
-        if (hm_meta_write(argv[at + 1], &err)) return 0;
+        char reference[1100];
+        snprintf(reference, sizeof reference, "%.1000s/../reference.md", argv[at + 1]);
+        if (hm_meta_write(argv[at + 1], &err) && hm_reference_write(reference, &err)) return 0;
         fprintf(stderr, "hamroh: %s\n", err.message);
         return 1;
     }

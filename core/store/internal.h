@@ -59,6 +59,7 @@ bool hm_record_decode(struct hm_str bytes,
 struct hm_entry {                             // a change as the log has it
     struct hm_change change;
     struct hm_str members, sealed;
+    bool old_format; // 1: does not say which change came before it
 };
 void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out);
 bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out);

@@ -45,7 +45,8 @@ static bool type_writable(struct hm_commit *call, const struct hm_type *type, st
     if (!type)
         return refuse(call, HM_PARAMS, "no record type \"%.*s\"", (int)(name.len > 64 ? 64 : name.len),
                       name.ptr);
-    if (type->core && !call->from_core && strcmp(type->name, "invitation") != 0)
+    bool by_host = strcmp(type->name, "invitation") == 0 || strcmp(type->name, "award") == 0;
+    if (type->core && !call->from_core && !by_host)
         return refuse(call, HM_FORBIDDEN, "records of type %s are written by the core only", type->name);
     return true;
 }
@@ -239,6 +240,7 @@ static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_pla
     const struct hm_record *r = now ? now : old;
     struct hm_entry e = {.change = {.seq = plan->seq,
                                     .commit = w->seq + 1,
+                                    .previous = old ? old->version : 0,
                                     .time_ms = call->now_ms,
                                     .by = call->by,
                                     .method = call->method,

@@ -328,3 +328,30 @@ bool hm_log_read(struct hm_read *read, uint64_t after, bool (*fn)(void *arg, con
     if (rc && rc != MDB_NOTFOUND) ok = hm_mdb_fail(err, rc, store->dir, "read the change log");
     return ok;
 }
+
+bool hm_log_get(struct hm_read *read, uint64_t seq, struct hm_change *out) {
+    uint8_t key[8];
+    struct hm_entry e;
+    hm_log_key(seq, key);
+    MDB_val k = {sizeof key, key}, v;
+    if (mdb_get(read->txn, read->store->log, &k, &v)) return false;
+    struct hm_str value = hm_val_str(v);
+    if (value.len < HM_HASH || !hm_entry_decode((struct hm_str){value.ptr, value.len - HM_HASH}, &e))
+        return false;
+    struct hm_types *types = hm_store_types(read->store);
+    hm_change_hide(types, &e.change);
+    hm_types_unref(types);
+    *out = e.change;
+    return true;
+}
+
+static bool take_first(void *arg, const struct hm_change *change) {
+    *(uint64_t *)arg = change->seq;
+    return false;
+}
+
+uint64_t hm_log_first(struct hm_read *read) {
+    uint64_t first = 0;
+    hm_log_read(read, 0, take_first, &first, NULL);
+    return first;
+}

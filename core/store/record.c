@@ -5,7 +5,8 @@
 #include <sodium.h>
 
 #define RECORD_FORMAT 1
-#define ENTRY_FORMAT 1
+#define ENTRY_FORMAT 2
+#define ENTRY_FORMAT_OLD 1 // without `previous`; as stores before it have them
 
 void hm_envelope(const struct hm_record *r, struct hm_buf *out, size_t *data_at) {
     hm_buf_reserve(out, r->data.len + r->audience.len * 2 + r->members.len * 2 + 256);
@@ -72,10 +73,11 @@ bool hm_record_decode(struct hm_str bytes, struct hm_record *out) {
 void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out) {
     const struct hm_change *c = &e->change;
     hm_buf_reserve(out, c->json.len + e->sealed.len + e->members.len + c->audience.len + c->lost.len + 400);
-    hm_put_u8(out, ENTRY_FORMAT);
+    hm_put_u8(out, e->old_format ? ENTRY_FORMAT_OLD : ENTRY_FORMAT);
     hm_put_u8(out, (uint8_t)c->action);
     hm_put_u64(out, c->seq);
     hm_put_u64(out, c->commit);
+    if (!e->old_format) hm_put_u64(out, c->previous);
     hm_put_u64(out, (uint64_t)c->time_ms);
     hm_put_str(out, c->by);
     hm_put_str(out, c->method);
@@ -91,11 +93,12 @@ void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out) {
 bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out) {
     struct hm_reader in = hm_reader_of(bytes);
     struct hm_change *c = &out->change;
-    bool known = hm_get_u8(&in) == ENTRY_FORMAT;
-    unsigned action = hm_get_u8(&in);
+    unsigned format = hm_get_u8(&in), action = hm_get_u8(&in);
+    out->old_format = format == ENTRY_FORMAT_OLD;
     c->action = (enum hm_action)action;
     c->seq = hm_get_u64(&in);
     c->commit = hm_get_u64(&in);
+    c->previous = out->old_format ? 0 : hm_get_u64(&in);
     c->time_ms = (int64_t)hm_get_u64(&in);
     c->by = hm_get_str(&in);
     c->method = hm_get_str(&in);
@@ -106,7 +109,8 @@ bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out) {
     out->members = hm_get_str(&in);
     out->sealed = hm_get_str(&in);
     c->json = hm_get_str(&in);
-    return known && !in.bad && in.at == in.end && action >= HM_CREATED && action <= HM_DELETED;
+    return (out->old_format || format == ENTRY_FORMAT) && !in.bad && in.at == in.end &&
+           action >= HM_CREATED && action <= HM_DELETED;
 }
 
 void hm_chain(const uint8_t previous[HM_HASH], struct hm_str entry, uint8_t next[HM_HASH]) {

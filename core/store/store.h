@@ -131,6 +131,8 @@ bool hm_read_memberships(struct hm_read *read, struct hm_str person,
 enum hm_action { HM_CREATED = 1, HM_UPDATED, HM_DELETED };
 struct hm_change { // borrowed until the read ends, or during the callback
     uint64_t seq, commit;
+    uint64_t previous; // seq of the change before it of the same record, hm_log_get gives what it was; 0:
+                       // none, or not known (an entry of format 1)
     int64_t time_ms;
     struct hm_str by, method;
     enum hm_action action;
@@ -143,6 +145,9 @@ struct hm_change { // borrowed until the read ends, or during the callback
 // Changes with seq > after, oldest first; fn returns false to stop. seq gaps do not exist.
 bool hm_log_read(struct hm_read *read, uint64_t after, bool (*fn)(void *arg, const struct hm_change *change),
                  void *arg, struct hm_error *err);
+// One change; false when the log does not have it. hm_log_first: seq of the oldest one there is (0: none).
+bool hm_log_get(struct hm_read *read, uint64_t seq, struct hm_change *out);
+uint64_t hm_log_first(struct hm_read *read);
 // Recomputes the whole chain and checks every record and index entry against the type declarations; the first
 // fault is named in err. `checked` counts log entries.
 bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error *err);
@@ -175,8 +180,8 @@ struct hm_commit {     // one method call
     size_t intent_count;
     struct hm_str by, method;
     int64_t now_ms;
-    bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation", may be
-                    // written
+    bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation" and
+                    // "award", may be written
     // results, filled by hm_write_apply:
     enum hm_code code; // HM_OK; HM_CONFLICT = run again; HM_PARAMS etc. = refused, see error
     bool duplicate;    // the conflict is a unique index or an unmet `expect`, and was there to be seen on the

@@ -77,14 +77,22 @@ static bool refuse(struct hm_commit *call, enum hm_code code, const char *messag
     return true;
 }
 
+// The core's types are never rebuilt by a catalogue.
+static bool of_core(const struct hm_write *w, struct hm_str key) {
+    const char *end = key.len ? memchr(key.ptr, 0, key.len) : NULL;
+    const struct hm_type *type =
+        end ? hm_types_find(w->types, (struct hm_str){key.ptr, (size_t)(end - key.ptr)}) : NULL;
+    return type && type->core;
+}
+
 // Sets call->code to HM_CONFLICT when something read has changed; false for a failure of the database.
 static bool check_seen(struct hm_write *w, struct hm_commit *call, struct hm_error *err) {
     for (size_t i = 0; i < call->seen_count; i++) {
         const struct hm_seen *s = &call->seen[i];
         if (s->high.len) {
             uint64_t since = s->version ? s->version : call->snapshot;
-            bool rebuilt =
-                s->space == HM_SPACE_IDX && since <= w->store->types_seq && w->seq > w->store->types_seq;
+            bool rebuilt = s->space == HM_SPACE_IDX && since <= w->store->types_seq &&
+                           w->seq > w->store->types_seq && !of_core(w, s->low);
             if (!rebuilt && !hm_touched_since(&w->store->touched, since, s->space, s->low, s->high)) continue;
             return refuse(call, HM_CONFLICT, "a range that was read has changed");
         }

@@ -3,23 +3,24 @@
 
 --- A record as store gives it: a fresh table each time.
 ---@class Record
----@field type string
----@field id string
+---@field type string its type
+---@field id string its id, unique in the type
 ---@field version integer the change that last wrote it; 0: made in this call
----@field created integer
----@field updated integer
+---@field created integer when it was made
+---@field updated integer when it was last written
 ---@field by string? person who wrote it last
 ---@field audience string[] principals who may read it
 ---@field members string[] principals who hold the principal type:id
 ---@field data table its fields; sealed ones are {sealed=true}
 
---- A change as reactions get it.
+--- A change as reactions get it. Its records are as they were then, not as they are now.
 ---@class Change
----@field seq integer
----@field time integer
----@field by string?
----@field method string
+---@field seq integer its place in the change log
+---@field time integer when it was made
+---@field by string? person who made it; none: the system
+---@field method string method that made it; "$react" and "$every" are those of reactions and timers
 ---@field action string created, updated or deleted
----@field type string
----@field id string
----@field record Record?
+---@field type string type of the record
+---@field id string its id
+---@field record Record? the record behind the change; none when it was deleted
+---@field before Record? the record before it; none when it was created, when its person was erased, or when an older Hamroh made the change

@@ -3,8 +3,8 @@
 
 -- In plugins/services.
 
---- Record types, methods and reactions.
----@param declaration {id: string, title: table?, records: table<string, table>?, methods: table<string, table>?, on: table<string, fun(ctx: Ctx, change: Change)>?, every: table<string, fun(ctx: Ctx)>?, tests: table<string, fun(t: T)>?}
+--- Record types, methods, reactions to changes, and what is done at times.
+---@param declaration {id: string, title: table?, records: table<string, table>?, methods: table<string, table>?, on: table<string, fun(ctx: Ctx, change: Change)>?, every: table<string, fun(ctx: Ctx, due: integer)|table>?, tests: table<string, fun(t: T)>?}
 ---@return table
 function service(declaration) end
 

@@ -1,7 +1,7 @@
 ---@meta
 -- Written by `hamroh worker --meta`; not by hand.
 
---- Text as people write it. (text{…} is also the schema of a text.)
+--- Text as people write it. (text{…} is also the schema of a text.) Sentences with arguments, numbers and plurals are made by require "lib.say".
 ---@class text
 ---@overload fun(options?: table): table
 text = {}
@@ -21,6 +21,28 @@ function text.trim(text) end
 ---@param separator string
 ---@return string[]
 function text.split(text, separator) end
+
+--- As it should be written: single spaces, oʻ and gʻ (o' and g' become them), ʼ for other apostrophes between letters.
+---@param text string
+---@return string
+function text.tidy(text) end
+
+--- At most so many characters; what was cut ends in "…".
+---@param text string
+---@param characters integer
+---@return string
+function text.cut(text, characters) end
+
+--- "a, b and c", in this language.
+---@param list string[]
+---@param locale? string
+---@return string
+function text.join(list, locale) end
+
+--- The languages that it lacks, of uz, uz-Cyrl, ru, en.
+---@param translated table
+---@return string[]
+function text.missing(translated) end
 
 --- How many characters.
 ---@param text string

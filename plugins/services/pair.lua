@@ -58,6 +58,13 @@ local function expire(mentor, now)
   end
 end
 
+-- The same for everybody, a while later: who asked need not wait until somebody else asks that mentor.
+local function expire_all(ctx)
+  for pair in store.each("pair", { index = "by_due", equals = { "requested" }, from = 0, to = ctx.now, limit = 500 }) do
+    store.patch("pair", pair.id, { state = "ended", ended = ctx.now, end_reason = "expired" })
+  end
+end
+
 local function mentors(ctx)
   local me = ctx.person and store.get("person", ctx.person)
   local items = {}
@@ -210,6 +217,7 @@ return service {
       indexes = {
         by_mentor = { fields = { "mentor", "state" } },
         by_mentee = { fields = { "mentee", "state" } },
+        by_due = { fields = { "state", "due" } },
         by_programme = { fields = { "programme", "state" } },
         by_state = { fields = { "state" } },
         by_proposal = { fields = { "proposal", "mentee" } },
@@ -265,6 +273,7 @@ return service {
       run = create_many,
     },
   },
+  every = { ["*/15 * * * *"] = expire_all },
   tests = {
     ["the last place is given once"] = function(t)
       local _, mentees = sample(1, 2)
@@ -278,6 +287,18 @@ return service {
       store.patch("pair", pair.id, { due = t.ctx.now - 1 })
       t:call("pair.request", { mentor = "m" }, mentees[2])
       t:equal(store.get("pair", pair.id).data.state, "ended")
+    end,
+    ["a request whose time is over is ended by the clock, and no other pair"] = function(t)
+      local mentor, mentees = sample(3, 3)
+      local late, waits, active = t:call("pair.request", { mentor = "m" }, mentees[1]), t:call("pair.request", { mentor = "m" }, mentees[2]),
+        t:call("pair.request", { mentor = "m" }, mentees[3])
+      t:call("pair.respond", { pair = active.id, accept = true }, mentor)
+      store.patch("pair", late.id, { due = t.ctx.now - 1 })
+      store.patch("pair", active.id, { due = t.ctx.now - 1 })
+      t.plugin.every["*/15 * * * *"](t.ctx, t.ctx.now)
+      t:equal(store.get("pair", late.id).data.end_reason, "expired")
+      t:equal(store.get("pair", waits.id).data.state, "requested")
+      t:equal(store.get("pair", active.id).data.state, "active")
     end,
     ["only the mentor who was asked answers"] = function(t)
       local mentor, mentees = sample(2, 2)

@@ -98,11 +98,6 @@ local function update(ctx, p)
   end
   check_number(ctx, p.external_id, id)
   if p.name then people.named(p, text.fold) end
-  if p.mentoring then -- "off for a while" keeps the number of places, and the other way round
-    local before = person.data.mentoring or {}
-    p.mentoring.capacity = p.mentoring.capacity or before.capacity
-    p.mentoring.status = p.mentoring.status or before.status
-  end
   if next(p) == nil then return person end
   return store.patch("person", id, p)
 end
@@ -162,7 +157,7 @@ return service {
     },
     ["person.update"] = {
       summary = "Changes what a person says about themselves; a coordinator may change everything of anyone",
-      access = "signed_in", writes = true,
+      access = "signed_in", writes = true, patch = true,
       params = join(own, known, { person = ref "person" }), run = update,
     },
     ["person.invite"] = {
@@ -184,6 +179,12 @@ return service {
       t:equal(#changed.data.availability, 2)
       t:fails(function() t:call("person.update", { gpa = 5.0 }, self) end)
       t:fails(function() t:call("person.update", { person = person.id, name = "X" }, { person = "other", roles = { "student" } }) end)
+    end,
+    ["a pause keeps the number of places, and the other way round"] = function(t)
+      local person = t:call("person.create", { name = "Dilnoza", mentoring = { capacity = 3 } }, { roles = { "coordinator" } })
+      local self = { person = person.id, roles = { "student" } }
+      t:equal(t:call("person.update", { mentoring = { status = "off" } }, self).data.mentoring, { capacity = 3, status = "off" })
+      t:equal(t:call("person.update", { mentoring = { capacity = 2 } }, self).data.mentoring, { capacity = 2, status = "off" })
     end,
     ["one student number belongs to one person"] = function(t)
       local staff = { roles = { "coordinator" } }

@@ -108,7 +108,7 @@ return service {
     },
     ["programme.update"] = {
       summary = "Changes a programme",
-      access = { "coordinator", "administrator" }, writes = true,
+      access = { "coordinator", "administrator" }, writes = true, patch = true,
       params = (function()
         local all = optional(fields)
         all.programme = ref "programme" { required = true }

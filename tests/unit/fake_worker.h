@@ -81,9 +81,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
     if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
     hm_buf_text(&json, "],\"methods\":[");
-    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",  "open",
-                                        "loop",    "die",   "evil",  "invite",   "fail", "slow",
-                                        "garbage", "flood", "limit", "nonsense", "stale"};
+    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",   "open",
+                                        "loop",    "die",   "evil",  "invite",   "fail",  "slow",
+                                        "garbage", "flood", "limit", "nonsense", "stale", "award"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long", "job.behind", "job.echo"};
@@ -373,6 +373,11 @@ static void fake_hostile(const char *method, uint32_t call, struct fake_answer *
                  HM_LIT("{\"login\":\"evil\",\"roles\":[\"administrator\"]}"), "", "");
         fake_result(call, a, HM_LIT("{}"));
     }
+    if (strcmp(method, "award") == 0) {
+        fake_put(a, "award", HM_LIT("a1"), HM_ANY_VERSION,
+                 HM_LIT("{\"person\":\"p1\",\"kind\":\"k\",\"given\":1}"), "", "");
+        fake_result(call, a, HM_LIT("{}"));
+    }
     if (strcmp(method, "invite") == 0) {
         hm_json_get(params, "roles", &roles);
         hm_buf_text(&data, "{\"person\":\"p9\",\"expires\":9999999999999,\"name\":\"N\",\"roles\":");
@@ -489,8 +494,8 @@ static void fake_run(struct fake *f, uint32_t call, const char *method, struct h
         fake_error(call, HM_DEADLINE, "too long",
                    "{\"limit_ms\":200,\"plugin\":\"fake\",\"file\":\"fake.lua\",\"line\":3}");
     } else if (strcmp(method, "$react") == 0) {
-        struct hm_json change;
-        if (hm_json_path(params, "change.id", &change) && fake_contains(change.raw, "start"))
+        struct hm_json changes;
+        if (hm_json_get(params, "changes", &changes) && fake_contains(changes.raw, "\"id\":\"start\""))
             fake_put(&a, "note", HM_LIT("reacted"), HM_ANY_VERSION, HM_LIT("{\"n\":9}"), "institution", "");
         fake_result(call, &a, HM_LIT("null"));
     } else if (strcmp(method, "$plugins") == 0) {

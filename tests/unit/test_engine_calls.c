@@ -190,6 +190,18 @@ static void an_invitation_gives_no_more_than_the_caller_has(void **state) {
     hm_caller_unref(ann);
 }
 
+static void an_award_is_written_for_staff_only(void **state) {
+    struct house *h = *state;
+    account(h, "coach", "p2", "[\"coach\"]");
+    account(h, "ann", "p1", "[\"student\"]");
+    struct hm_caller *coach = sign_in(h, "coach"), *ann = sign_in(h, "ann");
+    assert_int_equal(ask(h, ann, "award", "{}"), HM_PLUGIN);
+    assert_ok(ask(h, coach, "award", "{}"));
+    assert_ok(ask(h, h->control, "award", "{}"));
+    hm_caller_unref(coach);
+    hm_caller_unref(ann);
+}
+
 static void where_a_plugin_failed_is_told_to_administrators_only(void **state) {
     struct house *h = *state;
     account(h, "ann", "p1", "[\"student\"]");
@@ -383,6 +395,7 @@ int main(int argc, char **argv) {
         TEST(a_call_that_ends_two_workers_is_given_up_and_its_neighbours_are_not),
         TEST(nonsense_from_a_worker_ends_it),
         TEST(an_invitation_gives_no_more_than_the_caller_has),
+        TEST(an_award_is_written_for_staff_only),
         TEST(where_a_plugin_failed_is_told_to_administrators_only),
         TEST(who_waited_for_an_answer_and_was_signed_out_does_not_get_it),
         TEST(the_same_idem_key_gives_the_stored_answer),

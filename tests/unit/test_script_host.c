@@ -84,32 +84,69 @@ static void text_is_folded_picked_split_and_read(void **state) {
 static void slots_are_hours_that_both_have_free(void **state) {
     (void)state;
     // t.ctx.now is Tuesday 2026-09-01 09:00 there.
-    tests_pass("service",
-               "return service { id = 'x', tests = { ['calendar'] = function(t)\n"
-               "  local now = t.ctx.now\n"
-               "  t:equal(calendar.date(now), '2026-09-01')\n"
-               "  t:equal(calendar.local_time(now), { year = 2026, month = 9, day = 1, hour = 9, minute = 0, "
-               "weekday = 2, hour_of_week = 33 })\n"
-               "  t:equal(calendar.at(2026, 9, 1, 9), now)\n"
-               "  t:equal(calendar.date(calendar.at(2024, 2, 29)), '2024-02-29')\n"
-               "  t:equal(calendar.date(-1), '1970-01-01')\n"
-               "  t:equal(calendar.overlap({ 1, 2, 3 }, { 2, 3, 4 }), 2)\n"
-               "  t:equal(calendar.weekend { 119, 120, 167 }, { 120, 167 })\n"
-               "  local h = 3600000\n"
-               "  local slots = calendar.slots { a = { 34, 35, 36, 130 }, b = { 34, 36, 130 }, from = now + "
-               "1, days = 7 }\n"
-               "  t:equal(slots, { { starts = now + h, minutes = 60, weekend = false }, { starts = now + 3 * "
-               "h, minutes = 60, weekend = false },\n"
-               "    { starts = now + 97 * h, minutes = 60, weekend = true } })\n"
-               "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 14 }, 4)\n"
-               "  t:equal(#calendar.slots { a = { 34, 35 }, from = now, days = 7, minutes = 90 }, 1)\n"
-               "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 7, busy = { { now + h, now + "
-               "2 * h } } }, 1)\n"
-               "  t:equal(#calendar.slots { a = { 34 }, from = now, days = 7, busy = { { now, now + h }, { "
-               "now + 2 * h, now + 3 * h } } }, 1)\n"
-               "  t:equal(#calendar.slots { a = { 167, 0 }, from = now, days = 7, minutes = 120 }, 1)\n"
-               "  t:fails(function() calendar.slots { a = { 168 }, from = now } end, 'hour of the week')\n"
-               "end } }");
+    tests_pass(
+        "service",
+        "return service { id = 'x', tests = { ['calendar'] = function(t)\n"
+        "  local now = t.ctx.now\n"
+        "  t:equal(calendar.date(now), '2026-09-01')\n"
+        "  t:equal(calendar.local_time(now), { year = 2026, month = 9, day = 1, hour = 9, minute = 0, "
+        "weekday = 2, hour_of_week = 33 })\n"
+        "  t:equal(calendar.at(2026, 9, 1, 9), now)\n"
+        "  t:equal(calendar.date(calendar.at(2024, 2, 29)), '2024-02-29')\n"
+        "  t:equal(calendar.date(-1), '1970-01-01')\n"
+        "  local function iso(ms) local l = calendar.local_time(ms) return ('%s "
+        "%02d:%02d'):format(calendar.date(ms), "
+        "l.hour, l.minute) end\n"
+        "  t:equal(calendar.parse('2026-09-01 09:00'), now)\n"
+        "  t:equal(iso(calendar.parse('2024-02-29')), '2024-02-29 00:00')\n"
+        "  for _, no in ipairs { '2023-02-29', '2026-13-01', '2026-09-01 24:00', '2026-9-1', 'x', "
+        "'2026-09-01 09:00:00', "
+        "'2026-09-01x09:00' } do t:equal(calendar.parse(no), nil) end\n"
+        "  t:equal(iso(calendar.day(now)), '2026-09-01 00:00')\n"
+        "  t:equal(iso(calendar.week(now)), '2026-08-31 00:00')\n"
+        "  t:equal(iso(calendar.week(calendar.week(now))), '2026-08-31 00:00')\n"
+        "  t:equal(iso(calendar.month(now)), '2026-09-01 00:00')\n"
+        "  t:equal(calendar.days_between(now, calendar.parse('2026-09-02')), 1)\n"
+        "  t:equal(calendar.days_between(now, now - 9 * 3600000 - 1), -1)\n"
+        "  t:equal(iso(calendar.add(now, { months = 1, days = 2, hours = -1 })), '2026-10-03 08:00')\n"
+        "  t:equal(iso(calendar.add(calendar.parse('2026-01-31'), { months = 1 })), '2026-02-28 00:00')\n"
+        "  t:equal(iso(calendar.add(calendar.parse('2024-02-29'), { years = 1, weeks = 1 })), '2025-03-07 "
+        "00:00')\n"
+        "  t:equal(iso(calendar.add(calendar.parse('2026-01-15'), { months = -13 })), '2024-12-15 00:00')\n"
+        "  t:fails(function() calendar.add(now, { fortnights = 1 }) end, 'knows years')\n"
+        "  t:equal(iso(calendar.next('0 8 * * mon-fri', now)), '2026-09-02 08:00')\n"
+        "  t:fails(function() calendar.next('0 8 * *', now) end, 'five fields')\n"
+        "  t:equal(calendar.common({ 1, 2, 3 }, { 2, 3, 4 }), { 2, 3 })\n"
+        "  t:equal(calendar.format(now, 'en'), '1 September 2026')\n"
+        "  t:equal(calendar.format(now, 'en', 'datetime'), '1 September 2026, 09:00')\n"
+        "  t:equal(calendar.format(now, 'ru', 'day'), 'вторник, 1 сентября 2026 г.')\n"
+        "  t:equal(calendar.format(now, 'uz'), '2026-yil 1-sentabr')\n"
+        "  t:equal(calendar.format(now, 'uz-Cyrl', 'day'), 'сешанба, 2026 йил 1 сентябрь')\n"
+        "  t:equal(calendar.format(now, 'uz', 'weekday'), 'seshanba')\n"
+        "  t:equal(text.tidy(\"  O'ktam   G’aniyev  ma'no \"), 'Oʻktam Gʻaniyev maʼno')\n"
+        "  t:equal(text.tidy(text.tidy(\"o`zbek 'x'\")), \"oʻzbek 'xʼ\")\n"
+        "  t:equal(text.cut('Ўқиш ва', 5), 'Ўқиш…')\n"
+        "  t:equal(text.cut('Ўқиш', 4), 'Ўқиш')\n"
+        "  t:equal(text.join({ 'a', 'b', 'c' }, 'en'), 'a, b and c')\n"
+        "  t:equal(text.join({ 'a' }, 'en') .. text.join({}, 'ru'), 'a')\n"
+        "  t:equal(text.missing { uz = 'a', en = 'b' }, { 'uz-Cyrl', 'ru' })\n"
+        "  t:equal(calendar.overlap({ 1, 2, 3 }, { 2, 3, 4 }), 2)\n"
+        "  t:equal(calendar.weekend { 119, 120, 167 }, { 120, 167 })\n"
+        "  local h = 3600000\n"
+        "  local slots = calendar.slots { a = { 34, 35, 36, 130 }, b = { 34, 36, 130 }, from = now + "
+        "1, days = 7 }\n"
+        "  t:equal(slots, { { starts = now + h, minutes = 60, weekend = false }, { starts = now + 3 * "
+        "h, minutes = 60, weekend = false },\n"
+        "    { starts = now + 97 * h, minutes = 60, weekend = true } })\n"
+        "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 14 }, 4)\n"
+        "  t:equal(#calendar.slots { a = { 34, 35 }, from = now, days = 7, minutes = 90 }, 1)\n"
+        "  t:equal(#calendar.slots { a = { 34, 36 }, from = now, days = 7, busy = { { now + h, now + "
+        "2 * h } } }, 1)\n"
+        "  t:equal(#calendar.slots { a = { 34 }, from = now, days = 7, busy = { { now, now + h }, { "
+        "now + 2 * h, now + 3 * h } } }, 1)\n"
+        "  t:equal(#calendar.slots { a = { 167, 0 }, from = now, days = 7, minutes = 120 }, 1)\n"
+        "  t:fails(function() calendar.slots { a = { 168 }, from = now } end, 'hour of the week')\n"
+        "end } }");
 }
 
 static void a_test_gets_an_empty_store_and_may_be_anybody(void **state) {
@@ -434,15 +471,42 @@ static void shared_scoring_cases_hold(void **state) {
 
 static void the_editors_annotations_are_those_of_this_host(void **state) {
     (void)state;
-    char dir[] = "/tmp/hamroh-meta-XXXXXX", command[200];
+    char dir[] = "/tmp/hamroh-meta-XXXXXX", command[300], file[64];
     struct hm_error err = {0};
     assert_non_null(mkdtemp(dir));
     if (!hm_meta_write(dir, &err)) fail_msg("%s", err.message);
     snprintf(command, sizeof command, "diff -r -x README.md '%s' '" PLUGINS "/meta'", dir);
     int different = system(command);
+    snprintf(file, sizeof file, "%s/reference", dir);
+    if (!hm_reference_write(file, &err)) fail_msg("%s", err.message);
+    snprintf(command, sizeof command, "diff '%s' '" PLUGINS "/reference.md'", file);
+    different = system(command) || different;
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     assert_int_equal(system(command), 0);
     if (different) fail_msg("run: hamroh worker --meta plugins/meta");
+}
+
+// What an editor completes from is the same.
+static void the_api_as_json_names_every_function_and_constructor(void **state) {
+    (void)state;
+    struct hm_buf out = {0};
+    struct hm_json json, modules;
+    struct hm_error err = {0};
+    char quoted[80];
+    hm_api_json(&out);
+    if (!hm_json_parse(hm_buf_view(&out), &json, &err)) fail_msg("%s", err.message);
+    assert_true(hm_json_get(json, "modules", &modules) && hm_json_count(modules) > 8);
+    for (size_t i = 0; hm_modules[i]; i++)
+        for (const struct hm_lua_fn *f = hm_modules[i]->fns; f->name; f++) {
+            snprintf(quoted, sizeof quoted, "{\"name\":\"%s\",\"%s\":", f->name,
+                     f->fn ? "signature" : "type");
+            if (!strstr(out.data, quoted)) fail_msg("%s is missing", quoted);
+            if (!f->doc || !f->doc[0] || !f->signature)
+                fail_msg("%s.%s says nothing", hm_modules[i]->name, f->name);
+        }
+    assert_non_null(strstr(out.data, "{\"kind\":\"matcher\""));
+    assert_non_null(strstr(out.data, "{\"name\":\"Change\""));
+    hm_buf_free(&out);
 }
 
 // Every constructor in Lua has a row, and every row a constructor.
@@ -490,6 +554,7 @@ int main(void) {
         cmocka_unit_test(figures_say_why_they_are_not_there),
         cmocka_unit_test(shared_scoring_cases_hold),
         cmocka_unit_test(the_editors_annotations_are_those_of_this_host),
+        cmocka_unit_test(the_api_as_json_names_every_function_and_constructor),
         cmocka_unit_test(constructors_are_those_that_are_described),
         cmocka_unit_test(signatures_can_be_taken_apart),
     };

@@ -31,6 +31,11 @@ static const char tester[] =
     "{ required = true }, data = any {}, audience = list { of = text {} } },\n"
     "      run = function(ctx, p) return store.put('note', p) end },\n"
     "    ['note.typed'] = { access = 'signed_in', params = note, run = function(ctx, p) return p end },\n"
+    "    ['note.patching'] = { access = 'public', patch = true, params = { top = integer { default = 1 }, "
+    "inner = "
+    "object { fields = { n = number { default = 7, required = true }, m = integer {} } } }, run = "
+    "function(ctx, p) "
+    "return p end },\n"
     "    ['note.public'] = { access = 'public', run = function(ctx, p) return { person = ctx.person, now = "
     "ctx.now, roles = ctx.roles, institution = ctx.institution, locale = ctx.locale, p = p } end },\n"
     "    ['note.mine'] = { access = 'signed_in', run = function(ctx, p) ctx:require('pair:p1', 'coach') "
@@ -184,8 +189,9 @@ static void a_worker_says_what_its_plugins_declare(void **state) {
         "{\"name\":\"note.put\",\"plugin\":\"tester\",\"summary\":\"Puts\",\"params\":{\"type\":\"object\"");
     has(w.catalogue.data, "\"access\":\"role\",\"roles\":[\"coordinator\"],\"job\":false,\"writes\":true}");
     has(w.catalogue.data, "\"enum\":[\"open\",\"done\"]");
-    has(w.catalogue.data, "\"reactions\":[{\"event\":\"note.created\",\"plugin\":\"tester\"}]");
-    has(w.catalogue.data, "\"every\":[{\"cron\":\"0 8 * * *\",\"plugin\":\"tester\"}]");
+    has(w.catalogue.data,
+        "\"reactions\":[{\"event\":\"note.created\",\"plugin\":\"tester\",\"kind\":\"service\"}]");
+    has(w.catalogue.data, "\"every\":[{\"cron\":\"0 8 * * *\",\"plugin\":\"tester\",\"kind\":\"service\"}]");
     has(w.catalogue.data, "the text in ru is missing");
     sw_free(&w);
 }
@@ -465,15 +471,30 @@ static void nothing_of_a_call_is_left_for_the_next(void **state) {
     sw_free(&w);
 }
 
+static void a_patch_has_no_defaults_filled_in(void **state) {
+    (void)state;
+    struct sw w;
+    ready(&w);
+    sw_gives(&w, "note.patching", "{\"inner\":{\"m\":1}}", "{\"inner\":{\"m\":1}}");
+    sw_gives(&w, "note.patching", "{}", "{}");
+    sw_free(&w);
+}
+
 static void reactions_and_schedules_run(void **state) {
     (void)state;
     struct sw w;
     ready(&w);
-    sw_gives(&w, "$react", "{\"change\":{\"seq\":9,\"type\":\"note\",\"action\":\"created\",\"id\":\"a\"}}",
-             "{\"ran\":1}");
+    sw_gives(
+        &w, "$react",
+        "{\"kind\":\"service\",\"plugin\":\"tester\",\"changes\":[{\"seq\":9,\"type\":\"note\",\"action\":"
+        "\"created\",\"id\":\"a\"}]}",
+        "{\"ran\":1}");
     has(w.intents, "\"title\":\"seen created\"");
-    sw_gives(&w, "$react", "{\"change\":{\"seq\":9,\"type\":\"note\",\"action\":\"deleted\",\"id\":\"a\"}}",
-             "{\"ran\":0}");
+    sw_gives(
+        &w, "$react",
+        "{\"kind\":\"service\",\"plugin\":\"tester\",\"changes\":[{\"seq\":9,\"type\":\"note\",\"action\":"
+        "\"deleted\",\"id\":\"a\"}]}",
+        "{\"ran\":0}");
     sw_gives(&w, "$every", "{\"plugin\":\"tester\",\"cron\":\"0 8 * * *\"}", "\"morning\"");
     assert_true(sw_call_as(&w, "$plugins", "{\"kind\":\"service\",\"id\":\"tester\"}", ADMIN, 0));
     has(w.result, "\"source\":\"local KEPT");
@@ -624,6 +645,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(methods_call_methods_in_one_transaction),
     cmocka_unit_test(errors_say_who_made_them_and_where),
     cmocka_unit_test(nothing_of_a_call_is_left_for_the_next),
+    cmocka_unit_test(a_patch_has_no_defaults_filled_in),
     cmocka_unit_test(reactions_and_schedules_run),
     cmocka_unit_test(an_institutions_version_lies_over_the_shipped_one_and_may_inherit),
     cmocka_unit_test(a_candidate_is_tried_in_place_of_the_stored_one),

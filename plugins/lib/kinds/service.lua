@@ -65,11 +65,12 @@ return function(host)
       note(path, "a method is named noun.verb or verb, in small letters")
     end
     check.is_table(path, declared)
-    check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "result", "job", "run", "done", "title" })
+    check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "patch", "result", "job", "run", "done", "title" })
     part(access, path .. ".access", declared.access)
     if type(declared.run) ~= "function" then note(path .. ".run", "must be a function(ctx, params)") end
     if declared.done ~= nil and type(declared.done) ~= "function" then note(path .. ".done", "must be a function(ctx, params, result)") end
     if declared.done and not declared.job then note(path .. ".done", "belongs to a job: say job = true") end
+    if declared.patch ~= nil and type(declared.patch) ~= "boolean" then note(path .. ".patch", "must be true or false") end
     if declared.params == false then declared.params = nil end
     if declared.params ~= nil then
       local params = {}
@@ -97,10 +98,17 @@ return function(host)
       if type(fn) ~= "function" then note("on." .. tostring(event), "must be a function(ctx, change)") end
     end
     for cron, fn in pairs(check.map("every", decl.every)) do
-      local parts = 0
-      for _ in tostring(cron):gmatch("[%d%*/,%-]+") do parts = parts + 1 end
-      if parts ~= 5 then note("every." .. tostring(cron), "must be a time such as \"0 8 * * *\"") end
-      if type(fn) ~= "function" then note("every." .. tostring(cron), "must be a function(ctx)") end
+      local path = "every." .. tostring(cron) -- what the time itself says is read by the host
+      if type(cron) ~= "string" then note(path, "must be a time such as \"0 8 * * mon-fri\"") end
+      if type(fn) == "table" then
+        check.names(path, fn, { "run", "done", "job" })
+        if type(fn.run) ~= "function" then note(path .. ".run", "must be a function(ctx, due)") end
+        if fn.job ~= nil and type(fn.job) ~= "boolean" then note(path .. ".job", "must be true or false") end
+        if fn.done ~= nil and type(fn.done) ~= "function" then note(path .. ".done", "must be a function(ctx, due, result)") end
+        if fn.done and not fn.job then note(path .. ".done", "belongs to a job: say job = true") end
+      elseif type(fn) ~= "function" then
+        fault(path, "must be a function(ctx, due), or { run = …, job = true }")
+      end
     end
     return decl
   end

@@ -28,6 +28,13 @@ return service {
         return { put = #p.records }
       end,
     },
+    ["fixture.award"] = {
+      summary = "Gives an award", access = { "administrator" }, writes = true, params = { person = id, title = text {} },
+      run = function(_, p)
+        local given = award.give { person = p.person, kind = "fixture", title = p.title, evidence = { { type = "person", id = p.person } } }
+        return { id = given.id }
+      end,
+    },
     ["fixture.touch"] = {
       summary = "Changes a record", access = { "administrator" }, writes = true,
       params = { type = id, id = id, data = any {}, audience = list { of = text {} } },

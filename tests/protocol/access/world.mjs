@@ -243,6 +243,8 @@ export class World {
     });
     const jobs = [this.as.coordinator.call('roster.apply', roster('own')), this.home.call('roster.apply', roster('other'))];
     const opened = this.as.mentee.call('record.get', { type: 'questionnaire_result', id: this.ids['questionnaire_result own'], why: marker('audit', 'all') });
+    const awards = Object.keys(sides).map((which) => this.home.call('fixture.award', { person: person_id(sides[which].mentee), title: marker('award', which) })
+      .then(({ id }) => (this.ids[`award ${which}`] = id)));
     const invited = this.home.call('fixture.invite', { person: person_id('z1'), name: marker('invitation', 'hidden') });
     const echoed = this.as.mentor.call('fixture.echo', { text: marker('idem', 'hidden'), idem: 'k1' });
     const aside = await Watched.open(this.server.url, 'aside', null);
@@ -252,7 +254,7 @@ export class World {
     for (const text of [secret, ...recovery]) this.unmarked.set(text, 'factor hidden');
     this.spare.push(aside);
     const [own, other] = await Promise.all(jobs);
-    await Promise.all([opened, invited, echoed]);
+    await Promise.all([opened, invited, echoed, ...awards]);
     this.ids['job own'] = own.job;
     this.ids['job other'] = other.job;
     const [audits, versions] = await Promise.all([
