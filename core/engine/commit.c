@@ -420,6 +420,7 @@ static void batch_run(struct posted *posted) {
         item->done(item);
     }
     hm_live_changes(inst, batch->changes, batch->change_count);
+    hm_outgoing_changes(inst, batch->changes, batch->change_count);
     tell(inst, batch->changes, batch->change_count);
     hm_react_changes(inst, batch->items, batch->changes, batch->change_count);
     while (done) {

@@ -44,6 +44,8 @@ struct errand;
 struct institution;
 struct job;
 struct live;
+struct outbox;
+struct outgoing;
 struct proc;
 struct trial;
 struct watch;
@@ -117,6 +119,8 @@ struct hm_engine {
     size_t past_count;
     int64_t next_sweep_us;
     struct unopened *unopened; // institutions whose store could not be opened
+    struct outgoing *outgoing; // what leaves, see outgoing.h
+    uint64_t drain_since_us;
     uint8_t seeds[4096];
     size_t seeds_left;
 };
@@ -192,6 +196,7 @@ struct institution {
     uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
 
     struct expiry expiry;
+    struct outbox *outbox; // made by the first tick, see outgoing.h
     struct live *sessions; // by token hash
     struct group *groups;  // sessions by account, person, membership
     struct job *jobs;
@@ -383,7 +388,7 @@ struct core_table {
 };
 extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
     hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person,
-    hm_methods_presence;
+    hm_methods_presence, hm_methods_notify, hm_methods_contact, hm_methods_webhook, hm_methods_outgoing;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -631,6 +636,24 @@ void hm_watch_tick(struct hm_engine *engine);
 struct hm_str hm_watch_candidates(struct institution *inst);
 
 void hm_expire_tick(struct institution *inst, int64_t now_ms);
+
+// ---- what leaves: outgoing.h; here, what the rest of the engine calls -----------------------------------
+bool hm_outgoing_open(struct hm_engine *engine, struct hm_error *err);
+void hm_outgoing_tick(struct institution *inst, int64_t now_ms);
+void hm_telegram_tick(struct hm_engine *engine);
+void hm_outgoing_changes(struct institution *inst, const struct hm_change *changes, size_t count);
+void hm_outgoing_lane_clear(struct institution *inst, const char *name); // tried at once
+bool hm_outgoing_busy(const struct hm_engine *engine,
+                      uint64_t since_us);          // draining: worth a moment's waiting
+void hm_outgoing_stop(struct hm_engine *engine);   // nothing is under way any more
+void hm_outgoing_forget(struct institution *inst); // it closes, behind hm_outgoing_stop
+void hm_outgoing_close(struct hm_engine *engine);
+void hm_outgoing_metrics(struct hm_engine *engine, struct hm_buf *out);
+// What a worker sends of notifications and events: whether it is what an honest one would send; *told: how
+// many.
+bool hm_notify_honest(const struct parsed_result *r, size_t *told);
+bool hm_notify_allowed(struct call *call, size_t told);     // false: the call has been answered
+void hm_notify_take(struct commit_item *item, size_t told); // into what the core writes
 
 // ---- errands: work on a thread of its own, see errand.c -------------------------------------------------
 struct errand {
