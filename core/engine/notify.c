@@ -169,13 +169,38 @@ static int64_t after_quiet(const struct institution *inst, struct hm_json contac
     return now + wait * 60000 - local % 60000;
 }
 
+struct counted { // messages of this commit to one contact, which the snapshot does not show yet
+    UT_hash_handle hh;
+    unsigned count;
+    char id[HM_ID_MAX + 1];
+};
+
 struct telling {
     struct commit_item *item;
+    struct counted *counted;
     struct hm_read *read;
     struct hm_types *types;
     const struct news *news;
     struct hm_str notification;
 };
+
+static struct counted *counted_of(struct telling *t, const char *id) {
+    struct counted *c = NULL;
+    HASH_FIND_STR(t->counted, id, c);
+    if (c) return c;
+    c = hm_alloc(sizeof *c);
+    snprintf(c->id, sizeof c->id, "%s", id);
+    HASH_ADD_STR(t->counted, id, c);
+    return c;
+}
+
+static void counted_free(struct telling *t) {
+    struct counted *c, *next;
+    HASH_ITER(hh, t->counted, c, next) {
+        HASH_DEL(t->counted, c);
+        free(c);
+    }
+}
 
 static bool tell_contact(void *arg, const struct hm_record *record, struct hm_json contact) {
     struct telling *t = arg;
@@ -189,7 +214,10 @@ static bool tell_contact(void *arg, const struct hm_record *record, struct hm_js
     if (!hm_channel_ready(&engine->settings, channel)) return true;
     snprintf(contact_id, sizeof contact_id, "%.*s", (int)record->id.len, record->id.ptr);
     snprintf(news, sizeof news, "%.*s", (int)t->notification.len, t->notification.ptr);
-    if (hm_outgoing_count(t->read, t->types, "contact", contact_id, "news", now - OUT_DAY_MS, most) >= most) {
+    struct counted *counted = counted_of(t, contact_id);
+    if (counted->count +
+            hm_outgoing_count(t->read, t->types, "contact", contact_id, "news", now - OUT_DAY_MS, most) >=
+        most) {
         engine->outgoing->not_told++;
         return true;
     }
@@ -200,6 +228,7 @@ static bool tell_contact(void *arg, const struct hm_record *record, struct hm_js
                         .notification = news,
                         .due_ms = t->news->urgent ? now : after_quiet(inst, contact, now)};
     hm_outgoing_put(t->item, &n, id);
+    counted->count++;
     return true;
 }
 
@@ -236,8 +265,8 @@ static struct hm_str audience_of(struct commit_item *item, const char *person) {
     return hm_buf_view(&packed);
 }
 
-static void take_news(struct commit_item *item, size_t at, struct hm_json data, struct hm_read *read,
-                      struct hm_types *types) {
+static void take_news(struct telling *t, size_t at, struct hm_json data) {
+    struct commit_item *item = t->item;
     struct news n;
     struct hm_buf text = {0};
     if (!news_read(data, &n)) return; // looked at before
@@ -248,8 +277,9 @@ static void take_news(struct commit_item *item, size_t at, struct hm_json data, 
     item->intents[at].data = kept;
     item->intents[at].audience = audience;
     item->intents[at].members = HM_LIT("");
-    struct telling t = {item, read, types, &n, id};
-    hm_read_each(read, types, "contact", "person", hm_str_of(n.person), false, tell_contact, &t);
+    t->news = &n;
+    t->notification = id;
+    hm_read_each(t->read, t->types, "contact", "person", hm_str_of(n.person), false, tell_contact, t);
 }
 
 // The worker's intent becomes the message itself, or, where nobody listens, nothing: then it is put as
@@ -284,15 +314,17 @@ void hm_notify_take(struct commit_item *item, size_t told) {
     if (!told || !hm_read_begin(inst->store, &read, NULL))
         return; // then the store refuses them, as a plugin's
     struct hm_types *types = hm_store_types(inst->store);
+    struct telling t = {.item = item, .read = read, .types = types};
     for (size_t i = 0; i < count; i++) {
         const struct hm_intent *intent = &item->intents[i];
         struct hm_json data;
         if ((!is_news(intent) && !is_event(intent)) || !hm_json_parse(intent->data, &data, NULL)) continue;
         if (is_news(intent))
-            take_news(item, i, data, read, types);
+            take_news(&t, i, data);
         else
             take_event(item, i, data, read);
     }
+    counted_free(&t);
     hm_types_unref(types);
     hm_read_end(read);
     inst->outbox->told += told;
