@@ -17,6 +17,7 @@
 #define PAYLOAD_MAX 65536u
 #define ARGS_MAX 4096u
 #define READ_MAX 500 // marked by one call
+#define MARK_AGAIN 3
 
 static const char *const languages[] = {"uz", "uz-Cyrl", "ru", "en"};
 #define LANGUAGES (sizeof languages / sizeof *languages)
@@ -394,6 +395,18 @@ static void mark_some(struct marking *m, struct hm_json ids) {
     }
 }
 
+static void notification_read(struct call *call);
+
+// Two devices of one person may mark the same at the same time: what is left to mark is looked at again.
+static void marked(struct commit_item *item) {
+    struct call *call = item->call;
+    bool overtaken = item->ok && item->commit.code == HM_CONFLICT && call->conflicts++ < MARK_AGAIN;
+    if (!overtaken)
+        hm_call_committed(item);
+    else if (hm_call_still(call))
+        notification_read(call);
+}
+
 static void notification_read(struct call *call) {
     struct hm_error err = {0};
     struct hm_json ids = {0};
@@ -423,7 +436,7 @@ static void notification_read(struct call *call) {
     hm_read_end(m.read);
     hm_buf_printf(&result, "{\"read\":%u,\"more\":%s}", m.count, m.more ? "true" : "false");
     if (m.count) {
-        hm_item_finish_call(m.item, call, hm_buf_view(&result), hm_call_committed);
+        hm_item_finish_call(m.item, call, hm_buf_view(&result), marked);
     } else {
         hm_item_free(m.item);
         hm_call_ok(call, hm_buf_view(&result));
