@@ -62,7 +62,7 @@ test.before(async () => {
   w.settings = `return { clock = "manual", public_url = "https://hamroh.example.uz/", smtp_url = "smtp://localhost:${w.mail.port}",
     smtp_user = "hamroh", smtp_password_file = "${w.dir}/smtp", smtp_from = "Hamroh <hamroh@example.uz>", outgoing_ca = "${w.keys.certificate}",
     telegram_api = "${w.telegram.url}", telegram_token_file = "${w.dir}/telegram", telegram_bot = "hamroh_test_bot",
-    webhook_networks = "127.0.0.1", outgoing_timeout_ms = ${1000 * slow}, outgoing_days = 1, outgoing_per_day = 5, log_level = "debug",
+    webhook_networks = "127.0.0.1", outgoing_timeout_ms = ${400 * slow}, outgoing_days = 1, outgoing_per_day = 5, log_level = "debug",
     notify_per_call = 7, notify_per_day = 60 }\n`;
   w.server = await Server.start({ settings: w.settings });
   w.school = await w.server.institution('school');
@@ -519,6 +519,7 @@ it('of a person who is erased no contact, notification or message is left', asyn
 it('the opening of an address is in the audit of its owner, and neither addresses nor secrets are in the log or the figures', async () => {
   const { items } = await w.school.call('audit.list', { whose: w.guli });
   assert.ok(items.some((a) => (a.data ?? a).type === 'contact' && (a.data ?? a).who === 'system'), JSON.stringify(items).slice(0, 500));
+  await until('nothing waits', async () => !(await list()).some((m) => m.state === 'waiting'));
   const figures = await w.server.metrics();
   assert.match(figures, /hamroh_outgoing_waiting\{channel="webhook"\} 0/);
   assert.match(figures, /hamroh_outgoing_sent_total\{channel="webhook"\} [1-9]/);
