@@ -6,7 +6,7 @@ include_files = { "plugins/**/*.lua", "scripts/**/*.lua", "tests/plugins/**/*.lu
 exclude_files = { "plugins/meta/**" }
 
 local shapes = { "text", "integer", "number", "boolean", "choice", "list", "object", "map", "date", "time", "ref", "any", "translated" }
-local host = { "store", "accounts", "award", "calendar", "match", "stats", "log", "plugins", "inherit" }
+local host = { "store", "accounts", "award", "calendar", "match", "stats", "log", "notify", "plugins", "inherit" }
 local kinds = {
   services = { "service" },
   matchers = { "matcher", "at_least", "at_most", "below", "above", "equals", "one_of", "has", "present", "share", "respects", "not_in",

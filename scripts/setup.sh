@@ -43,7 +43,7 @@ need_node() {
 
 need_to_build() {
   need ca-certificates gcc libc6-dev cmake ninja-build pkg-config liblmdb-dev libwebsockets-dev libwebsockets-evlib-ev \
-    libev-dev libsodium-dev libssl-dev liblua5.4-dev libseccomp-dev uthash-dev
+    libev-dev libsodium-dev libssl-dev libcurl4-openssl-dev liblua5.4-dev libseccomp-dev uthash-dev
   need_node
 }
 

@@ -45,6 +45,7 @@ int hm_cmd_plugin(int argc, char **argv);
 int hm_cmd_backup(int argc, char **argv);
 int hm_cmd_restore(int argc, char **argv);
 int hm_cmd_person(int argc, char **argv);
+int hm_cmd_notify(int argc, char **argv);
 int hm_cmd_verify(int argc, char **argv);
 int hm_cmd_check_config(int argc, char **argv);
 int hm_cmd_version(int argc, char **argv);

@@ -7,6 +7,7 @@
 #include "cmd/cmd.h"
 #include "net/door.h"
 #include "net/tls.h"
+#include "post/post.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <math.h>
@@ -130,6 +131,39 @@ static const struct row rows[] = {
      "let the texts that plugins log into the server's log; they may name people"},
     {"metrics_token", TEXT, FIELD(metrics_token), 0, 0, 0, "",
      "/metrics asks everybody for it (Authorization: Bearer …); empty: only this machine may read them"},
+    {"public_url", TEXT, FIELD(public_url), 0, 0, 0, "",
+     "where people reach the web client, such as \"https://hamroh.example.uz\", for links in messages"},
+    {"smtp_url", TEXT, FIELD(smtp_url), 0, 0, 0, "",
+     "mail server for messages to people: \"smtp://HOST:587\" (STARTTLS) or \"smtps://HOST:465\"; empty: no "
+     "e-mail is sent. hamroh notify test tries it"},
+    {"smtp_user", TEXT, FIELD(smtp_user), 0, 0, 0, "", "name with which to sign in there; empty: without"},
+    {"smtp_password_file", TEXT, FIELD(smtp_password_file), 0, 0, 0, "",
+     "file with the password of smtp_user in one line, readable for the server only"},
+    {"smtp_from", TEXT, FIELD(smtp_from), 0, 0, 0, "",
+     "sender of its mails, such as \"Hamroh <hamroh@example.uz>\""},
+    {"smtp_plain", FLAG, FIELD(smtp_plain), 0, 0, 0, NULL,
+     "send also when the mail server offers no encryption; only for one on this machine"},
+    {"telegram_token_file", TEXT, FIELD(telegram_token_file), 0, 0, 0, "",
+     "file with the token of a bot in one line; empty: nothing is sent to Telegram"},
+    {"telegram_bot", TEXT, FIELD(telegram_bot), 0, 0, 0, "", "the bot's name without @, for links"},
+    {"telegram_api", TEXT, FIELD(telegram_api), 0, 0, 0, "https://api.telegram.org",
+     "where Telegram's bot API is reached"},
+    {"webhook_networks", TEXT, FIELD(webhook_networks), 0, 0, 0, "",
+     "private addresses or networks that webhooks may reach, such as \"10.1.2.3, 192.168.4.0/24\", there "
+     "also "
+     "without TLS; all others that are not the internet's are refused"},
+    {"outgoing_ca", TEXT, FIELD(outgoing_ca), 0, 0, 0, "",
+     "PEM file of the authorities whose certificates are believed when sending; empty: the system's"},
+    {"outgoing_days", COUNT, FIELD(outgoing_days), 1, 30, 3, NULL,
+     "after so many days a message that cannot be sent is given up"},
+    {"outgoing_timeout_ms", COUNT, FIELD(outgoing_timeout_ms), 100, 120000, 15000, NULL,
+     "for sending one message, ms"},
+    {"outgoing_per_day", COUNT, FIELD(outgoing_per_day), 0, 10000, 20, NULL,
+     "messages of news to one address in 24 hours; beyond it they are in the web client only"},
+    {"notify_per_call", COUNT, FIELD(notify_per_call), 0, 1000000, 10000, NULL,
+     "notifications that one call of a plugin may make"},
+    {"notify_per_day", COUNT, FIELD(notify_per_day), 0, 100000000, 100000, NULL,
+     "notifications that the plugins of one institution may make in a day"},
     {"drain_seconds", COUNT, FIELD(drain_seconds), 0, 3600, 20, NULL,
      "given to calls under way when the server is asked to end"},
 };
@@ -159,6 +193,22 @@ static const char *const live[] = {
     "drain_seconds",
     "reaction_tries",
     "reaction_retry_ms",
+    "public_url",
+    "smtp_url",
+    "smtp_user",
+    "smtp_password_file",
+    "smtp_from",
+    "smtp_plain",
+    "telegram_bot",
+    "telegram_api",
+    "telegram_token_file",
+    "webhook_networks",
+    "outgoing_ca",
+    "outgoing_days",
+    "outgoing_timeout_ms",
+    "outgoing_per_day",
+    "notify_per_call",
+    "notify_per_day",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {
@@ -328,9 +378,38 @@ void hm_settings_notes(const struct hm_settings *s, struct hm_buf *notes) {
         hm_buf_printf(notes, "tls_certificate: %s\n", late.message);
 }
 
+static bool begins(const char *text, const char *a, const char *b) {
+    return strncmp(text, a, strlen(a)) == 0 || strncmp(text, b, strlen(b)) == 0;
+}
+
+static void check_outgoing(const struct hm_settings *s, struct hm_buf *problems) {
+    struct hm_post_networks networks;
+    char address[HM_MAIL_ADDRESS_MAX + 1];
+    if (s->smtp_url[0] && !begins(s->smtp_url, "smtp://", "smtps://"))
+        hm_buf_text(problems, "smtp_url: takes smtp://HOST:PORT or smtps://HOST:PORT\n");
+    if (!s->smtp_url[0] != !s->smtp_from[0])
+        hm_buf_text(problems, "smtp_url, smtp_from: set both, or neither\n");
+    else if (s->smtp_from[0] && !hm_mail_address_of(s->smtp_from, address))
+        hm_buf_text(problems, "smtp_from: takes an address, such as \"Hamroh <hamroh@example.uz>\"\n");
+    if (!s->smtp_user[0] != !s->smtp_password_file[0])
+        hm_buf_text(problems, "smtp_user, smtp_password_file: set both, or neither\n");
+    if (!s->telegram_token_file[0] != !s->telegram_bot[0])
+        hm_buf_text(problems, "telegram_token_file, telegram_bot: set both, or neither\n");
+    if (!begins(s->telegram_api, "https://", "http://"))
+        hm_buf_text(problems, "telegram_api: takes an address that begins with https://\n");
+    if (s->public_url[0] && !begins(s->public_url, "https://", "http://"))
+        hm_buf_text(problems, "public_url: takes an address that begins with https://\n");
+    if (!hm_post_networks_read(s->webhook_networks, &networks))
+        hm_buf_printf(problems,
+                      "webhook_networks: takes at most %d addresses or networks, such as \"10.1.2.3, "
+                      "192.168.4.0/24\"\n",
+                      HM_POST_NETWORKS);
+}
+
 bool hm_settings_check(const struct hm_settings *s, struct hm_buf *problems) {
     size_t before = problems->len;
     check_network(s, problems);
+    check_outgoing(s, problems);
     const char *colon = strrchr(s->listen, ':');
     char *end = NULL;
     unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;

@@ -113,6 +113,11 @@ static const char person_help[] =
     "the name too, for whoever holds the data folder. See core/store/README.md.\n"
     "It may be repeated, and must be when it names a backup set it could not reach;\n"
     "forget-set is for one that no longer exists.\n";
+static const char notify_help[] =
+    "hamroh notify test --data DIR EMAIL|CHAT\n\n"
+    "Sends one test message, now, with the settings of the server that serves DIR\n"
+    "(smtp_*, telegram_*), and says what became of it. CHAT is the number of a chat\n"
+    "that has written to the bot. Exit code 1 when it was not sent.\n";
 static const char verify_help[] =
     "hamroh verify --data DIR\n\n"
     "Looks at every page of the files, recomputes the chain of the change log, and checks\n"
@@ -133,6 +138,7 @@ const struct hm_command hm_commands[] = {
     {"backup", "copy a data folder while it is served", backup_help, hm_cmd_backup},
     {"restore", "lay a copy as a new data folder", restore_help, hm_cmd_restore},
     {"person", "export what is kept about a person, or erase it", person_help, hm_cmd_person},
+    {"notify", "try the settings for e-mail and Telegram", notify_help, hm_cmd_notify},
     {"verify", "check a data folder", verify_help, hm_cmd_verify},
     {"check-config", "check a settings file, or print one", check_config_help, hm_cmd_check_config},
     {"version", "print the version", "hamroh version\n", hm_cmd_version},

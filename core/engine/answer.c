@@ -346,11 +346,12 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     return item;
 }
 
-static void commit_result(struct call *call, struct hm_str payload, struct parsed_result *r) {
+static void commit_result(struct call *call, struct hm_str payload, struct parsed_result *r, size_t told) {
     struct hm_error err = {0};
     bool wrote = r->intent_count > 0;
     struct commit_item *item = item_of(call, payload, r);
     size_t before = item->intent_count;
+    hm_notify_take(item, told);
     hm_item_saw_caller(item, call);
     hm_item_audits(item, call);
     if (wrote) hm_idem_put(item, call, item->result);
@@ -374,16 +375,17 @@ static bool revoked(struct call *call) {
 
 bool hm_call_result(struct call *call, struct hm_str payload) {
     struct parsed_result r;
+    size_t told = 0; // notifications and events in it
     struct hm_types *types = hm_store_types(call->institution->store);
     bool ok = hm_frame_result(payload, types, &r);
     hm_types_unref(types);
     if (!ok) return false;
-    if (!invitations_allowed(call, &r) || !awards_allowed(call, &r)) {
+    if (!invitations_allowed(call, &r) || !awards_allowed(call, &r) || !hm_notify_honest(&r, &told)) {
         free(r.seen);
         free(r.intents);
         return false;
     }
-    if (revoked(call)) {
+    if (revoked(call) || (!(call->flags & HM_CALL_DRY) && !hm_notify_allowed(call, told))) {
         free(r.seen);
         free(r.intents);
         return true;
@@ -404,7 +406,7 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         free(r.intents);
         hm_call_fail(call, HM_PLUGIN, "the long part of a job may not write");
     } else if (effect || call->audits || (call->extend && !call->extend_if_wrote)) {
-        commit_result(call, payload, &r);
+        commit_result(call, payload, &r, effect ? told : 0);
     } else {
         free(r.seen);
         free(r.intents);

@@ -435,6 +435,7 @@ static void answer_one(struct batch *batch) {
     if (item->types) inst->types_coming--;
     item->done(item);
     hm_live_changes(inst, changes, count);
+    hm_outgoing_changes(inst, changes, count);
     tell(inst, changes, count);
     hm_react_changes(inst, changes, count);
     batch->told += count;

@@ -215,7 +215,7 @@ static void on_more(struct ev_loop *loop, ev_idle *watcher, int events) {
 
 static bool is_drained(const struct hm_engine *engine) {
     struct institution *inst, *next;
-    if (engine->open_calls) return false;
+    if (engine->open_calls || hm_outgoing_busy(engine, engine->drain_since_us)) return false;
     HASH_ITER(hh, engine->institutions, inst, next) {
         if (inst->committer.unfinished) return false;
     }
@@ -234,7 +234,9 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events) {
         if (sweep) hm_live_sweep(inst, hm_now_ms());
         if (sweep) hm_history_sweep(inst, hm_now_ms());
         if (!engine->draining) hm_expire_tick(inst, hm_now_ms());
+        hm_outgoing_tick(inst, hm_now_ms());
     }
+    hm_telegram_tick(engine);
     hm_history_flush(engine);
     hm_watch_tick(engine);
     if (engine->drained && is_drained(engine)) {
@@ -352,6 +354,7 @@ bool hm_engine_open(const struct hm_engine_options *options, struct hm_engine **
         hm_fail(err, HM_UNAVAILABLE, "no threads for passwords");
         goto out;
     }
+    if (!hm_outgoing_open(engine, err)) goto out;
     if (!open_all(engine, err)) goto out;
     hm_watch_open(engine);
     *out = engine;
@@ -366,6 +369,7 @@ void hm_engine_close(struct hm_engine *engine) {
     if (!engine) return;
     engine->closing = engine->draining = true;
     hm_watch_close(engine);
+    hm_outgoing_stop(engine);
     // What waits for a password is answered first: it may hold calls that nothing else knows.
     hm_pwpool_free(engine->passwords);
     engine->passwords = NULL;
@@ -388,6 +392,7 @@ void hm_engine_close(struct hm_engine *engine) {
         HASH_DEL(engine->unopened, u);
         free(u);
     }
+    hm_outgoing_close(engine);
     hm_rates_free(engine->rates);
     hm_buf_free(&engine->openrpc);
     sodium_memzero(engine->master_key, sizeof engine->master_key);
@@ -403,6 +408,7 @@ void hm_engine_close(struct hm_engine *engine) {
 void hm_engine_drain(struct hm_engine *engine, void (*drained)(void *arg), void *arg) {
     struct institution *inst, *next;
     engine->draining = true;
+    engine->drain_since_us = hm_mono_us();
     engine->drained = drained;
     engine->drained_arg = arg;
     HASH_ITER(hh, engine->institutions, inst, next) {

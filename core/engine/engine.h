@@ -39,6 +39,13 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     bool log_plugin_texts;   // what plugins say goes into the log, not only that they do
     char metrics_token[129]; // /metrics asks for it; empty: this machine only
     unsigned drain_seconds;  // given to calls under way when the server is asked to end
+    // what leaves (engine/outgoing.h)
+    char public_url[512]; // where people reach the web client, for links
+    char smtp_url[256], smtp_user[256], smtp_password_file[512], smtp_from[256];
+    bool smtp_plain;
+    char telegram_token_file[512], telegram_bot[65], telegram_api[256];
+    char webhook_networks[512], outgoing_ca[512];
+    unsigned outgoing_days, outgoing_timeout_ms, outgoing_per_day, notify_per_call, notify_per_day;
     // the network (core/net)
     char tls_certificate[512], tls_key[512]; // PEM files; empty: no TLS here
     char trusted_proxy[512];                 // addresses or networks whose X-Forwarded-For is believed

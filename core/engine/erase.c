@@ -311,6 +311,9 @@ static void end_account(struct erasing *e, struct hm_read *read) {
     hm_read_each(read, e->types, "factor", "person", person, false, remove_found, e);
     hm_read_each(read, e->types, "sign_in", "person", person, false, remove_found, e);
     hm_read_each(read, e->types, "invitation", "person", person, false, remove_found, e);
+    hm_read_each(read, e->types, "contact", "person", person, false, remove_found, e);
+    hm_read_each(read, e->types, "notification", "person", person, false, remove_found, e);
+    hm_read_each(read, e->types, "outgoing", "person", person, false, remove_found, e);
 }
 
 // What the services need to go on: that there was somebody, of which kind, and who is not there any more.

@@ -1,4 +1,4 @@
-// Clears away what has expired: records of type idem, invitation and session. Loop thread; what is removed
+// Clears away what has expired: records of type idem, invitation, session, notification and outgoing. Loop thread; what is removed
 // goes through the commit thread as anything else does, by the system. What always holds: a turn looks at a
 // bounded number of records of one kind, at most one commit of an institution is under way for it, and a
 // record that changed meanwhile stays (it is removed at the version that was looked at).
@@ -50,6 +50,8 @@ static const struct {
     {"idem", "expires", idem_over},
     {"invitation", NULL, invitation_over},
     {"session", NULL, session_over},
+    {"notification", "expires", invitation_over},
+    {"outgoing", "expires", invitation_over},
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
 

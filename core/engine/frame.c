@@ -40,11 +40,14 @@ static bool read_seen(struct hm_reader *r, struct hm_seen *seen) {
     return !r->bad && seen->high.len > 0;
 }
 
-// A hostile worker must not make itself an account: of the core's types only an invitation and an award may
-// be written, and who may give which is looked at again by the caller of this file.
+// A hostile worker must not make itself an account: of the core's types only an invitation, an award, a
+// notification and an event for a webhook may be written, and the caller of this file looks at each of these
+// again.
 static bool may_write(struct hm_types *types, struct hm_str name) {
     const struct hm_type *type = hm_types_find(types, name);
-    return !type || !type->core || hm_str_eq(name, HM_LIT("invitation")) || hm_str_eq(name, HM_LIT("award"));
+    return !type || !type->core || hm_str_eq(name, HM_LIT("invitation")) ||
+           hm_str_eq(name, HM_LIT("award")) || hm_str_eq(name, HM_LIT("notification")) ||
+           hm_str_eq(name, HM_LIT("outgoing"));
 }
 
 static bool read_intent(struct hm_reader *r, struct hm_types *types, struct hm_intent *intent) {

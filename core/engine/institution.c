@@ -143,6 +143,7 @@ void hm_inst_free(struct institution *inst) {
     hm_react_close(inst);
     hm_timer_close(inst);
     hm_live_close(inst);
+    hm_outgoing_forget(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);
     hm_principals_unref(inst->control);

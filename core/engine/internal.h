@@ -52,6 +52,8 @@ struct institution;
 struct job;
 struct layer;
 struct live;
+struct outbox;
+struct outgoing;
 struct proc;
 struct spread;
 struct trial;
@@ -135,6 +137,8 @@ struct hm_engine {
     struct spread *spreads;    // deploys of it that wait for the institutions
     unsigned following;        // trials of it under way
     struct unopened *unopened; // institutions whose store could not be opened
+    struct outgoing *outgoing; // what leaves, see outgoing.h
+    uint64_t drain_since_us;
     uint8_t seeds[4096];
     size_t seeds_left;
 };
@@ -220,6 +224,7 @@ struct institution {
     struct watched *watched_plugins; // whose failures are counted (fresh.c)
 
     struct expiry expiry;
+    struct outbox *outbox; // made by the first tick, see outgoing.h
     struct live *sessions; // by token hash
     struct group *groups;  // sessions by account, person, membership
     struct job *jobs;
@@ -429,7 +434,7 @@ struct core_table {
 };
 extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
     hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person,
-    hm_methods_presence;
+    hm_methods_presence, hm_methods_notify, hm_methods_contact, hm_methods_webhook, hm_methods_outgoing;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -720,6 +725,24 @@ void hm_watch_tick(struct hm_engine *engine);
 struct hm_str hm_watch_candidates(struct institution *inst);
 
 void hm_expire_tick(struct institution *inst, int64_t now_ms);
+
+// ---- what leaves: outgoing.h; here, what the rest of the engine calls -----------------------------------
+bool hm_outgoing_open(struct hm_engine *engine, struct hm_error *err);
+void hm_outgoing_tick(struct institution *inst, int64_t now_ms);
+void hm_telegram_tick(struct hm_engine *engine);
+void hm_outgoing_changes(struct institution *inst, const struct hm_change *changes, size_t count);
+void hm_outgoing_lane_clear(struct institution *inst, const char *name); // tried at once
+bool hm_outgoing_busy(const struct hm_engine *engine,
+                      uint64_t since_us);          // draining: worth a moment's waiting
+void hm_outgoing_stop(struct hm_engine *engine);   // nothing is under way any more
+void hm_outgoing_forget(struct institution *inst); // it closes, behind hm_outgoing_stop
+void hm_outgoing_close(struct hm_engine *engine);
+void hm_outgoing_metrics(struct hm_engine *engine, struct hm_buf *out);
+// What a worker sends of notifications and events: whether it is what an honest one would send; *told: how
+// many.
+bool hm_notify_honest(const struct parsed_result *r, size_t *told);
+bool hm_notify_allowed(struct call *call, size_t told);     // false: the call has been answered
+void hm_notify_take(struct commit_item *item, size_t told); // into what the core writes
 
 // ---- errands: work on a thread of its own, see errand.c -------------------------------------------------
 struct errand {

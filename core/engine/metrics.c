@@ -288,6 +288,7 @@ void hm_engine_metrics(struct hm_engine *engine, struct hm_buf *out) {
     struct sample *samples = hm_alloc_array(count ? count : 1, sizeof *samples);
     process(engine, out);
     counters(engine, out);
+    hm_outgoing_metrics(engine, out);
     HASH_ITER(hh, engine->institutions, inst, next) {
         samples[i++] = sample_of(inst, now_us);
     }

@@ -13,5 +13,6 @@ const struct hm_lua_module *const hm_modules[] = {&hm_module_base,
                                                   &hm_module_plugins,
                                                   &hm_module_log,
                                                   &hm_module_award,
+                                                  &hm_module_notify,
                                                   &hm_module_t,
                                                   NULL};

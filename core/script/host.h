@@ -241,7 +241,7 @@ struct hm_lua_module {
 };
 extern const struct hm_lua_module hm_module_ctx, hm_module_store, hm_module_accounts, hm_module_text,
     hm_module_calendar, hm_module_match, hm_module_stats, hm_module_log, hm_module_plugins, hm_module_base,
-    hm_module_award, hm_module_t;
+    hm_module_award, hm_module_notify, hm_module_t;
 extern const struct hm_lua_module *const hm_modules[];           // all, ended by NULL
 bool hm_meta_write(const char *dir, struct hm_error *err);       // plugins/meta (meta.c)
 bool hm_reference_write(const char *file, struct hm_error *err); // plugins/reference.md (reference.c)

@@ -1,6 +1,7 @@
 -- Meetings of a pair: free times of both (weekends as good as any day), a proposal, an answer, and what became of it.
 -- Held meetings are what helps most; they are counted in the pair.
 local clocks = require "lib.clocks"
+local news = require "lib.news"
 local people = require "lib.people"
 
 local not_yet = { text = {
@@ -97,6 +98,7 @@ local function propose(ctx, p)
   for _, other in ipairs(busy_times(pair, ctx.now)) do
     if p.starts < other.ends and other.starts < ends then ctx:refuse("busy", busy) end
   end
+  news.tell_pair(pair, ctx.person, "meeting.proposed")
   return store.put("meeting", {
     data = { pair = pair.id, starts = p.starts, minutes = p.minutes, place = p.place, online = p.online, topic = p.topic,
       state = "proposed", proposed_by = ctx.person },
@@ -110,6 +112,7 @@ local function answer(ctx, p)
     ctx:refuse("over", over)
   end
   if meeting.data.proposed_by == ctx.person then ctx:refuse("other_side", other_side) end
+  news.tell_pair(pair_of(ctx, meeting.data.pair), ctx.person, p.accept and "meeting.accepted" or "meeting.declined")
   return store.patch("meeting", meeting.id, { state = p.accept and "accepted" or "declined" })
 end
 
@@ -144,6 +147,9 @@ end
 local function cancel(ctx, p)
   local meeting = meeting_of(ctx, p.meeting)
   if not open(meeting.data.state) then ctx:refuse("over", over) end
+  if meeting.data.starts > ctx.now then -- what is over by now needs no hurry
+    news.tell_pair(pair_of(ctx, meeting.data.pair), ctx.person, "meeting.cancelled", meeting.data.starts - ctx.now < clocks.day)
+  end
   return store.patch("meeting", meeting.id, { state = "cancelled" })
 end
 
@@ -238,6 +244,15 @@ return service {
       local meeting = t:call("meeting.propose", { pair = pair, starts = t.ctx.now + clocks.day }, mentor)
       t:fails(function() t:call("meeting.answer", { meeting = meeting.id, accept = true }, mentor) end)
       t:equal(t:call("meeting.answer", { meeting = meeting.id, accept = true }, mentee).data.state, "accepted")
+    end,
+    ["who is asked for a meeting is told of it, and who asked is told the answer"] = function(t)
+      local pair, mentor, mentee = sample(t)
+      local meeting = t:call("meeting.propose", { pair = pair, starts = t.ctx.now + clocks.day }, mentor)
+      t:call("meeting.answer", { meeting = meeting.id, accept = true }, mentee)
+      local told = {}
+      for n in store.each("notification", {}) do told[n.data.key] = n.data.person end
+      t:equal(told["meeting.proposed"], "b")
+      t:equal(told["meeting.accepted"], "a")
     end,
     ["nobody is asked twice for the same hour"] = function(t)
       local pair, mentor, mentee = sample(t)

@@ -1,6 +1,7 @@
 -- Pairs of a mentor and a mentee: asked for by the mentee, or made by a match that a coordinator approved. A mentor's places are
 -- counted in the transaction that takes one, so that they are never given twice.
 local clocks = require "lib.clocks"
+local news = require "lib.news"
 local people = require "lib.people"
 local words = require "lib.words"
 
@@ -108,7 +109,9 @@ local function request(ctx, p)
   end
   expire(mentor.id, ctx.now)
   if people.free_places(store, mentor) <= 0 then refuse(ctx, "full") end
-  return make { id = ctx:uuid(), programme = programme, mentor = mentor.id, mentee = me.id, mentor_name = mentor.data.name,
+  local id = ctx:uuid()
+  news.tell(mentor.id, "pair.requested", "pair/" .. id)
+  return make { id = id, programme = programme, mentor = mentor.id, mentee = me.id, mentor_name = mentor.data.name,
     mentee_name = me.data.name, state = "requested", due = ctx.now + clocks.request }
 end
 
@@ -116,6 +119,7 @@ local function respond(ctx, p)
   local pair = pair_of(ctx, p.pair)
   ctx:require("person:" .. pair.data.mentor)
   if pair.data.state ~= "requested" then refuse(ctx, "over") end
+  news.tell(pair.data.mentee, p.accept and "pair.accepted" or "pair.declined", p.accept and "pair/" .. pair.id or "pair")
   if p.accept then
     return store.patch("pair", pair.id, { state = "active", starts = ctx.now, due = ctx.now + clocks.first_meeting })
   end

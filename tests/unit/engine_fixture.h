@@ -161,6 +161,11 @@ static inline struct hm_settings test_settings(void) {
                                 .session_idle_hours = 12,
                                 .session_days = 30,
                                 .feed_queue = 100,
+                                .outgoing_days = 3,
+                                .outgoing_timeout_ms = 2000,
+                                .outgoing_per_day = 20,
+                                .notify_per_call = 100,
+                                .notify_per_day = 1000,
                                 .zone_minutes = 300};
 }
 

@@ -2,7 +2,8 @@
 // starts itself as `worker DIR`, so main() of each such test begins with FAKE_WORKER_MAIN.
 //   echo, hello (public), staff (coordinator), put {id,text}, bump {id}, set {id}, own {id}, open {id}
 //   (unseals), loop, die, stale (conflicts always), garbage, nonsense {kind} (see fake_nonsense), evil
-//   (writes an account), invite {roles}, fail, flood, slow {ms}, job.add (job with a done part), job.loop,
+//   (writes an account), invite {roles}, tell {data, type?, id?} (a notification as it is given, for all to
+//   see), fail, flood, slow {ms}, job.add (job with a done part), job.loop,
 //   job.long (progress), job.behind (its done part conflicts five times, then waits for the note "go"),
 //   job.echo, and whatever candidates ask for: a source with "bad" is refused, one with "v2" adds the method
 //   v2 and the type extra, one with "crash" ends the worker. A file DATA/slow "A B" makes starts take A ms,
@@ -81,9 +82,9 @@ static void fake_ready(struct fake *f) {
                 "{\"name\":\"secret\",\"key\":\"natural\",\"about\":\"person\",\"sealed\":[\"answers\"]}");
     if (f->v2) hm_buf_text(&json, ",{\"name\":\"extra\",\"key\":\"natural\"}");
     hm_buf_text(&json, "],\"methods\":[");
-    static const char *const plain[] = {"echo",    "put",   "bump",  "set",      "own",   "open",
-                                        "loop",    "die",   "evil",  "invite",   "fail",  "slow",
-                                        "garbage", "flood", "limit", "nonsense", "stale", "award"};
+    static const char *const plain[] = {"echo",  "put",      "bump",   "set",   "own",  "open",    "loop",
+                                        "die",   "evil",     "invite", "fail",  "slow", "garbage", "flood",
+                                        "limit", "nonsense", "stale",  "award", "tell"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hm_buf_printf(&json, "{\"name\":\"%s\",\"access\":\"signed_in\",\"writes\":true},", plain[i]);
     static const char *const jobs[] = {"job.add", "job.loop", "job.long", "job.behind", "job.echo"};
@@ -376,6 +377,15 @@ static void fake_hostile(const char *method, uint32_t call, struct fake_answer *
     if (strcmp(method, "award") == 0) {
         fake_put(a, "award", HM_LIT("a1"), HM_ANY_VERSION,
                  HM_LIT("{\"person\":\"p1\",\"kind\":\"k\",\"given\":1}"), "", "");
+        fake_result(call, a, HM_LIT("{}"));
+    }
+    if (strcmp(method, "tell") == 0) {
+        struct hm_json told;
+        char type[32] = "notification", id[32] = "n1";
+        hm_json_get_text(params, "type", type, sizeof type);
+        hm_json_get_text(params, "id", id, sizeof id);
+        hm_json_get(params, "data", &told);
+        fake_put(a, type, hm_str_of(id), 0, told.raw, "institution", "person:p2");
         fake_result(call, a, HM_LIT("{}"));
     }
     if (strcmp(method, "invite") == 0) {

@@ -202,6 +202,38 @@ static void an_award_is_written_for_staff_only(void **state) {
     hm_caller_unref(ann);
 }
 
+#define IN_ALL "{\"uz\":\"a\",\"uz-Cyrl\":\"b\",\"ru\":\"c\",\"en\":\"d\"}"
+
+static void a_notification_is_for_its_receiver_whatever_a_worker_says(void **state) {
+    struct house *h = *state;
+    account(h, "ann", "p1", "[\"student\"]");
+    account(h, "ben", "p2", "[\"student\"]");
+    struct hm_caller *ann = sign_in(h, "ann"), *ben = sign_in(h, "ben");
+    assert_ok(ask(h, h->control, "tell",
+                  "{\"data\":{\"person\":\"p1\",\"key\":\"k\",\"text\":" IN_ALL
+                  ",\"unread\":false,\"expires\":1,\"more\":2}}"));
+    const char *get = "{\"type\":\"notification\",\"id\":\"n1\"}";
+    assert_ok(ask(h, ann, "record.get", get));
+    assert_has(last_reply.result, "\"unread\":true");
+    assert_has(last_reply.result, "\"audience\":[\"person:p1\"]");
+    assert_false(has(last_reply.result, "more"));
+    assert_int_equal(ask(h, ben, "record.get", get), HM_NOT_FOUND);
+    static const char *const wrong[] = {
+        "{\"data\":{\"person\":\"p1\",\"key\":\"k\"}}",
+        "{\"data\":{\"person\":\"p1\",\"key\":\"k\",\"text\":{\"uz\":\"a\"}}}",
+        "{\"data\":{\"person\":\"p1\",\"key\":\"k\",\"text\":" IN_ALL ",\"safe\":1}}",
+        "{\"data\":{\"person\":\"\",\"key\":\"k\",\"text\":" IN_ALL "}}",
+        "{\"type\":\"outgoing\",\"data\":{\"to\":\"email\",\"contact\":\"c\",\"state\":\"waiting\"}}",
+        "{\"type\":\"outgoing\",\"data\":{\"webhook\":\"w\",\"event\":\"e\",\"data\":[]}}",
+        "{\"type\":\"contact\",\"data\":{\"person\":\"p1\",\"channel\":\"email\",\"address\":\"a@b.uz\"}}",
+        "{\"type\":\"webhook\",\"data\":{\"url\":\"https://a.uz\"}}",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (ask(h, h->control, "tell", wrong[i]) != HM_PLUGIN) fail_msg("%s was taken", wrong[i]);
+    hm_caller_unref(ann);
+    hm_caller_unref(ben);
+}
+
 static void where_a_plugin_failed_is_told_to_administrators_only(void **state) {
     struct house *h = *state;
     account(h, "ann", "p1", "[\"student\"]");
@@ -396,6 +428,7 @@ int main(int argc, char **argv) {
         TEST(nonsense_from_a_worker_ends_it),
         TEST(an_invitation_gives_no_more_than_the_caller_has),
         TEST(an_award_is_written_for_staff_only),
+        TEST(a_notification_is_for_its_receiver_whatever_a_worker_says),
         TEST(where_a_plugin_failed_is_told_to_administrators_only),
         TEST(who_waited_for_an_answer_and_was_signed_out_does_not_get_it),
         TEST(the_same_idem_key_gives_the_stored_answer),

@@ -43,7 +43,7 @@ for (const line of readFileSync(path.join(src, 'i18n/uz.ftl'), 'utf8').split('\n
   if (/[ogOG]['‘’`]/.test(line)) problems.push(`uz.ftl: write oʻ and gʻ with U+02BB: ${line}`);
 
 // What is loaded later, and so may use the texts behind `## later`.
-const parts = /\/ui\/(admin\/|account\.tsx|audit_rows\.tsx)/;
+const parts = /\/ui\/(admin\/|account\.tsx|audit_rows\.tsx|contacts\.tsx)/;
 let code = '';
 let first = '';
 const read = (folder) => {

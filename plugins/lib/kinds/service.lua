@@ -107,7 +107,7 @@ return function(host)
         if fn.done ~= nil and type(fn.done) ~= "function" then note(path .. ".done", "must be a function(ctx, due, result)") end
         if fn.done and not fn.job then note(path .. ".done", "belongs to a job: say job = true") end
       elseif type(fn) ~= "function" then
-        fault(path, "must be a function(ctx, due), or { run = …, job = true }")
+        note(path, "must be a function(ctx, due), or { run = …, job = true }")
       end
     end
     return decl

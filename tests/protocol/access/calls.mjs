@@ -30,6 +30,10 @@ export const calls = {
   'backup.forget': ({ w }) => ({ set: `${w.server.dir}/gone` }),
   'backup.list': () => ({}),
   'clock.advance': () => ({ ms: 1000 }),
+  'contact.list': () => ({}),
+  'contact.remove': ({ t }) => ({ contact: t }),
+  'contact.set': ({ t, n }) => (t ? { contact: t, wants: ['urgent'] } : { channel: 'email', address: `a${n}@home.example` }),
+  'contact.verify': ({ t }) => ({ contact: t, code: 'wrong' }),
   'feed.close': () => ({}),
   'feed.open': () => ({}),
   'institution.create': ({ n }) => ({ id: `new${n}`, title: 'New' }),
@@ -51,6 +55,9 @@ export const calls = {
   'meeting.slots': ({ t }) => ({ pair: t }),
   'message.import': ({ t }) => ({ messages: [{ to: `pair:${t}`, from: person_id('mentor'), text: 'Salom' }] }),
   'message.send': ({ t, type, which }) => ({ to: `${type}:${t}`, text: type === 'pair' ? marker('message', which) : 'Salom' }),
+  'notification.read': ({ t }) => (t ? { ids: [t] } : { all: true }),
+  'outgoing.list': () => ({}),
+  'outgoing.test': () => ({ channel: 'email', address: 'somebody@home.example' }),
   'pair.answer': ({ t }) => ({ pair: t, fits: 'fits' }),
   'pair.create_many': ({ t }) => ({ pairs: [{ mentor: person_id('listed3'), mentee: t }] }),
   'pair.end': ({ t, role }) => ({ pair: t, ...(role === 'mentee' && { reason: marker('pair_answer', 'own') }) }),
@@ -121,6 +128,10 @@ export const calls = {
   'session.totp_renew': () => ({ code: '123456' }),
   'session.totp_renew/right': async ({ client, role }) => ({ code: role === 'stranger' ? '123456' : (await set_up_totp(client)).recovery[0] }),
   'today.list': () => ({}),
+  'webhook.list': () => ({}),
+  'webhook.remove': ({ t }) => ({ name: t }),
+  'webhook.set': ({ n }) => ({ name: `hook${n}`, url: 'http://127.0.0.1:1/' }),
+  'webhook.test': ({ t }) => ({ name: t }),
 };
 
 // Rows whose calls change the connection, or whose answer takes long: a connection of its own, or one row after the other.
@@ -130,7 +141,7 @@ export const own_account = new Set([
   'presence.set', 'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right',
   'session.totp_disable/right', 'session.totp_renew/right',
 ]);
-export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.import', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export']);
+export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.import', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export', 'contact.set', 'contact.verify']);
 
 // What is different from world.record about the target of a row.
 const more = {
@@ -161,6 +172,14 @@ export async function target(w, row, role) {
   }
   if (type === 'job' && call === 'job.cancel')
     return (await (which === 'own' ? w.as.coordinator.call('fixture.forever') : w.home.call('fixture.forever'))).job;
+  if (type === 'contact' && call === 'contact.remove' && which === 'own' && role === 'mentee')
+    return (await w.as.mentee.call('contact.set', { channel: 'email', address: 'gone@home.example' })).id;
+  if (type === 'contact' || type === 'notification') return w.ids[`${type} ${which}`];
+  if (type === 'webhook' && call === 'webhook.remove' && role === 'administrator') {
+    await w.home.call('webhook.set', { name: 'gone', url: 'http://127.0.0.1:1/' });
+    return 'gone';
+  }
+  if (type === 'webhook') return 'kept';
   if (type === 'job') return w.ids[`job ${which}`];
   if (type === 'person' && which === 'self') return person_id(role);
   if (which === 'listed') return person_id('listed');

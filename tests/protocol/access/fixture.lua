@@ -69,6 +69,16 @@ return service {
       summary = "An invitation", access = { "administrator" }, writes = true, params = { person = id, name = text {} },
       run = function(_, p) return { code = accounts.invite { person = p.person, name = p.name } } end,
     },
+    ["fixture.notify"] = {
+      summary = "Tells somebody", access = { "administrator" }, writes = true, params = { person = id, text = text {} },
+      run = function(_, p)
+        return { id = notify.person(p.person, { key = "fixture.told", text = { uz = p.text, ["uz-Cyrl"] = p.text, ru = p.text, en = p.text } }) }
+      end,
+    },
+    ["fixture.hook"] = {
+      summary = "Tells a program", access = { "administrator" }, writes = true, params = { name = id, text = text {} },
+      run = function(_, p) return { told = notify.webhook(p.name, "fixture.told", { text = p.text }) } end,
+    },
     ["fixture.echo"] = {
       summary = "Gives back what it is given, having written something", access = "signed_in", writes = true, params = { text = text {} },
       run = function(ctx, p)

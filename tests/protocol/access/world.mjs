@@ -147,7 +147,10 @@ export class World {
 
   static async start() {
     const world = new World();
-    world.server = await Server.start();
+    // There is a mail server by the settings, and nobody at its port: what is to be sent waits.
+    world.server = await Server.start({
+      settings: 'return { smtp_url = "smtp://127.0.0.1:1", smtp_from = "hamroh@home.example", webhook_networks = "127.0.0.1" }\n',
+    });
     try {
       await world.people();
       await world.connect();
@@ -180,6 +183,7 @@ export class World {
       ...Object.entries(accounts).map(([login, r]) => this.home.account(login, r, person_id(login))),
       this.home.account(marker('account', 'hidden'), ['student']),
       this.home.account('aside', ['student']),
+      this.home.account('other_mentee', ['student'], person_id('other_mentee')),
       this.away.account('foreign_admin', ['administrator'], person_id('foreign_admin')),
       this.away.account('foreign_student', ['student'], person_id('foreign_student')),
       cluster.call('account.create', { login: 'cluster_admin', password_hash, roles: ['administrator'] }),
@@ -253,6 +257,7 @@ export class World {
     const { secret, recovery } = await set_up_totp(aside);
     for (const text of [secret, ...recovery]) this.unmarked.set(text, 'factor hidden');
     this.spare.push(aside);
+    await this.outgoing();
     const [own, other] = await Promise.all(jobs);
     await Promise.all([opened, invited, echoed, ...awards]);
     this.ids['job own'] = own.job;
@@ -262,6 +267,23 @@ export class World {
     ]);
     this.ids['audit all'] = audits.items.find((r) => r.data.why === marker('audit', 'all')).id;
     this.ids['plugin_version all'] = versions.items[0].version;
+  }
+
+  // Notifications, contacts, and what leaves.
+  async outgoing() {
+    const other = await this.connection('aside', 'other_mentee');
+    this.spare.push(other);
+    for (const [which, client] of [['own', this.as.mentee], ['other', other]]) {
+      const told = await this.home.call('fixture.notify', { person: person_id(sides[which].mentee), text: marker('notification', which) });
+      const { id } = await client.call('contact.set', { channel: 'email', address: `SEALED-${which}@home.example` });
+      const page = await client.call('record.list', { type: 'contact' });
+      this.unmarked.set(page.items.find((r) => r.id === id).data.nonce, `contact ${which}`);
+      this.ids[`notification ${which}`] = told.id;
+      this.ids[`contact ${which}`] = id;
+    }
+    const { secret } = await this.home.call('webhook.set', { name: 'kept', url: `http://127.0.0.1:1/${marker('webhook', 'hidden')}` });
+    this.unmarked.set(secret, 'webhook hidden');
+    await this.home.call('fixture.hook', { name: 'kept', text: marker('outgoing', 'hidden') });
   }
 
   // A record of its own for one call. Written with the others by flush().

@@ -304,3 +304,29 @@ export interface Report {
   sentences: { key: string; text?: Translated }[];
   hidden?: { text?: Translated };
 }
+
+export interface Notification {
+  person: string;
+  key: string;
+  text: Translated;
+  action?: string;
+  urgent: boolean;
+  safe: boolean;
+  unread: boolean;
+  created: number;
+  read?: number;
+}
+export interface Contact {
+  id: string;
+  channel: 'email' | 'telegram';
+  verified: number | null;
+  wants: string[];
+  quiet?: { from: number; to: number };
+  locale: Language;
+  created: number;
+  refused?: number;
+}
+export interface ContactList {
+  items: Contact[];
+  channels: { email: boolean; telegram: boolean };
+}

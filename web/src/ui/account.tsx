@@ -7,6 +7,7 @@ import { RpcError } from '../client/rpc';
 import { attempt, call, look_again, me, session, sign_out, toast, words } from '../store/app';
 import { date, moment, stamp, t } from '../store/texts';
 import { AuditRows } from './audit_rows';
+import { Contacts } from './contacts';
 import { export_person, save } from './data';
 import { Act, Dialog, Icon, Loaded, Title, useLoad } from './kit';
 
@@ -406,6 +407,7 @@ export function Account() {
   const rows = useLoad(() => call<SessionList>('session.list'), []);
   return (
     <>
+      {session.value?.person && <Contacts />}
       <Loaded of={rows} rows={2}>
         {({ items, totp }) => (
           <>

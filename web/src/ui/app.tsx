@@ -1,13 +1,15 @@
 // The frame around every screen: navigation, what the connection does, short notes at the bottom.
 import { useEffect } from 'preact/hooks';
-import { connection, is_admin, is_staff, roles, session, toast, waiting } from '../store/app';
+import { connection, is_admin, is_staff, me, roles, session, toast, waiting } from '../store/app';
 import { route, to } from '../store/route';
 import { later_texts, t } from '../store/texts';
+import { Bell } from './bell';
 import { Icon, Later, Skeleton } from './kit';
 import { Changes } from './screens/changes';
 import { Match } from './screens/match';
 import { Me } from './screens/me';
 import { PairScreen } from './screens/pair';
+import { News } from './screens/news';
 import { People } from './screens/people';
 import { QuestionnaireScreen } from './screens/questionnaire';
 import { SignIn } from './screens/sign_in';
@@ -20,6 +22,7 @@ const screens: Record<string, () => preact.JSX.Element> = {
   match: Match,
   people: People,
   changes: Changes,
+  news: News,
   admin: () => <Later load={() => later_texts().then(() => import('./admin/admin')).then((m) => m.Admin)} />,
   me: Me,
 };
@@ -98,6 +101,7 @@ export function App() {
       {signed && <Navigation here={here} />}
       <main id="main" tabIndex={-1} class={signed ? `screen-${here}` : 'alone'}>
         <Connection />
+        {signed && me.value && <Bell here={here === 'news'} />}
         {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => later_texts().then(() => import('./account')).then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
       </main>
       <Toast />
