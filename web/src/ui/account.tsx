@@ -402,6 +402,8 @@ function MyData() {
   );
 }
 
+export { with_texts } from '../store/later';
+
 export function Account() {
   const rows = useLoad(() => call<SessionList>('session.list'), []);
   return (

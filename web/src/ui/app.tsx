@@ -2,7 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import { connection, is_admin, is_staff, roles, session, toast, waiting } from '../store/app';
 import { route, to } from '../store/route';
-import { later_texts, t } from '../store/texts';
+import { t } from '../store/texts';
 import { Icon, Later, Skeleton } from './kit';
 import { Changes } from './screens/changes';
 import { Match } from './screens/match';
@@ -20,7 +20,7 @@ const screens: Record<string, () => preact.JSX.Element> = {
   match: Match,
   people: People,
   changes: Changes,
-  admin: () => <Later load={() => later_texts().then(() => import('./admin/admin')).then((m) => m.Admin)} />,
+  admin: () => <Later load={() => import('./admin/admin').then((m) => m.with_texts(m.Admin))} />,
   me: Me,
 };
 
@@ -98,7 +98,7 @@ export function App() {
       {signed && <Navigation here={here} />}
       <main id="main" tabIndex={-1} class={signed ? `screen-${here}` : 'alone'}>
         <Connection />
-        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => later_texts().then(() => import('./account')).then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
+        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => import('./account').then((m) => m.with_texts(m.SetUpFirst))} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
       </main>
       <Toast />
     </>

@@ -99,7 +99,7 @@ export function Broken({ error, again }: { error: unknown; again: () => void }) 
 export function Loaded<T>(props: { of: { value: T | undefined; error: unknown; again: () => void }; rows?: number; children: (value: T) => ComponentChildren }) {
   if (props.of.value !== undefined) return <>{props.children(props.of.value)}</>;
   if (props.of.error) return <Broken error={props.of.error} again={props.of.again} />;
-  return <Skeleton rows={props.rows ?? 3} />;
+  return props.rows === 0 ? null : <Skeleton rows={props.rows ?? 3} />;
 }
 
 export function Dialog(props: { title: string; close: () => void; children: ComponentChildren }) {
@@ -190,10 +190,10 @@ export function Codes({ codes, close }: { codes: Code[]; close: () => void }) {
 }
 
 /** Part of the page whose code is loaded when it is first shown. */
-export function Later({ load }: { load: () => Promise<() => preact.JSX.Element> }) {
+export function Later({ load, rows = 2 }: { load: () => Promise<() => preact.JSX.Element>; rows?: number }) {
   const part = useLoad(() => load().then((component) => ({ component })), []);
   return (
-    <Loaded of={part} rows={2}>
+    <Loaded of={part} rows={rows}>
       {({ component: Part }) => <Part />}
     </Loaded>
   );
