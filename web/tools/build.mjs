@@ -92,7 +92,7 @@ for (const file of along)
   for (const { path: wanted, kind } of names.find((n) => n.file === file).imports) if (kind === 'import-statement') along.add(path.basename(wanted));
 const chunks = [...along].reduce((sum, file) => sum + packed(file).length, 0);
 const first = chunks + largest + packed('index.html').length;
-console.log(`first load ${(first / 1024).toFixed(1)} KB of ${BUDGET / 1024} KB compressed; ${readdirSync(dist).length} files, ${(readdirSync(dist).reduce((s, f) => s + statSync(path.join(dist, f)).size, 0) / 1024).toFixed(0)} KB in all`);
+console.log(`first load ${first} bytes, ${(first / 1024).toFixed(1)} KB of ${BUDGET / 1024} KB compressed; ${readdirSync(dist).length} files, ${(readdirSync(dist).reduce((s, f) => s + statSync(path.join(dist, f)).size, 0) / 1024).toFixed(0)} KB in all`);
 const early = apart.filter((n) => along.has(n.file));
 if (early.length) {
   console.error(`the editor is in the first load: ${early.map((n) => n.file).join(', ')}`);

@@ -75,7 +75,7 @@ export function List() {
     fold([row.id, say(row.title), t(`kind-${row.kind}`), row.layer ? t(`layer-${row.layer}`) : ''].join(' ')).includes(wanted);
   return (
     <>
-      <Title note={t('plugins-note')}>{t('plugins')}</Title>
+      <Title note={t('plugins-note')}>{t('plugins-title')}</Title>
       <Tabs here="plugins" />
       <Returned />
       <div class="foot find-new">
