@@ -17,7 +17,7 @@ const sources: Sources = {
   en: () => import('../i18n/en.ftl'),
 };
 
-/** Those of parts that are loaded when they are first shown: see later.ts. */
+/** Those of parts that are loaded when they are first shown: see ui/later.ts. */
 const more = new Set<Sources>();
 
 export const language = signal<Language>('uz');

@@ -402,7 +402,7 @@ function MyData() {
   );
 }
 
-export { with_texts } from '../store/later';
+export { with_texts } from './later';
 
 export function Account() {
   const rows = useLoad(() => call<SessionList>('session.list'), []);

@@ -6,7 +6,7 @@ import { Audit } from './audit';
 import { Backup } from './backup';
 import { One } from './one';
 
-export { with_texts } from '../../store/later';
+export { with_texts } from '../later';
 
 export function Admin() {
   const [, at, id] = route.value;

@@ -2,7 +2,7 @@
 // on the page of plugins, until they have seen it. Notices are heard from the first time this part is loaded.
 import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
-import { with_plugin_texts } from '../../store/later';
+import { with_plugin_texts } from '../later';
 import { on_notice, session } from '../../store/app';
 import { to } from '../../store/route';
 import { t } from '../../store/texts';

@@ -1,5 +1,14 @@
-// Texts behind the lines `## later` and `## plugins` of the language files. It is loaded with the parts that need them, never at first.
-import { add_texts, type Sources } from './texts';
+// What parts bring along that are loaded when they are first shown: their texts (behind the lines `## later` and `## plugins` of the
+// language files) and their style. Constructed sheets are the one kind that a script may make under our policy.
+import { add_texts, type Sources } from '../store/texts';
+import sheet from '../style/later.css?sheet';
+
+export function adopt(text: string): void {
+  const made = new CSSStyleSheet();
+  made.replaceSync(text);
+  document.adoptedStyleSheets = [...document.adoptedStyleSheets, made];
+}
+adopt(sheet);
 
 const later: Sources = {
   uz: () => import('../i18n/uz.ftl?later'),
