@@ -405,7 +405,7 @@ export function Desk(props: Props) {
                 }}
               />
             )}
-            {panel === 'log' && <Log kind={kind} id={id} />}
+            {panel === 'log' && <Log kind={kind} id={id} go={go} />}
           </div>
         </section>
       </div>

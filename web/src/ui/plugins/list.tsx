@@ -14,7 +14,7 @@ import type { Layer, PluginList, PluginRow, Problem } from './types';
 export const own_layer = (): Layer => (session.value?.institution === 'cluster' ? 'cluster' : 'institution');
 
 export function LayerMark({ layer, overrides }: { layer: Layer; overrides?: boolean | undefined }) {
-  return <span class={`layer ${layer}`}>{overrides ? t('plugin-overrides', { layer: t(`layer-${layer}`) }) : t(`layer-${layer}`)}</span>;
+  return <span class={`layer ${layer}`}>{overrides ? t('plugin-overrides', { layer: t(`layer-mark-${layer}`) }) : t(`layer-mark-${layer}`)}</span>;
 }
 
 /** Errors as a list: what, and where when it is known. */
@@ -72,7 +72,7 @@ export function List() {
   useEffect(() => on_event((event) => event.type === 'plugin' && loaded.again()), []);
   const wanted = fold(search);
   const matches = (row: { id: string; title?: PluginRow['title']; kind: string; layer?: Layer }): boolean =>
-    fold([row.id, say(row.title), t(`kind-${row.kind}`), row.layer ? t(`layer-${row.layer}`) : ''].join(' ')).includes(wanted);
+    fold([row.id, say(row.title), t(`kind-${row.kind}`), row.layer ? t(`layer-mark-${row.layer}`) : ''].join(' ')).includes(wanted);
   return (
     <>
       <Title note={t('plugins-note')}>{t('plugins-title')}</Title>

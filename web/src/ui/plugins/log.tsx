@@ -3,13 +3,14 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { call, connection, on_notice, words } from '../../store/app';
 import { date, fold, t, time } from '../../store/texts';
 import { Empty } from '../kit';
+import { merged } from './lists';
 import { can } from './methods';
 import type { Kind, LogLine } from './types';
 
 const MOST = 500;
 
-export function Log({ kind, id }: { kind: Kind; id: string }) {
-  const [lines, set_lines] = useState<LogLine[] | null>(null);
+export function Log({ kind, id, go }: { kind: Kind; id: string; go: (line: number) => void }) {
+  const [lines, set_lines] = useState<LogLine[]>([]);
   const [level, set_level] = useState('');
   const [search, set_search] = useState('');
   const [held, set_held] = useState(false);
@@ -18,10 +19,12 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
   const hold = useRef(false);
   hold.current = held;
   const live = connection.value === 'open';
-  const add = (more: LogLine[]): void => set_lines((before) => [...(before ?? []), ...more].slice(-MOST));
+  const add = (more: LogLine[]): void => set_lines((before) => merged(before, more));
   useEffect(() => {
     if (!live) return;
     let gone = false;
+    set_lines([]);
+    waiting.current = [];
     const filter = { kind, id, ...(level ? { level } : {}) };
     const stop = on_notice((method, params) => {
       const line = params as unknown as LogLine;
@@ -31,11 +34,12 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
     });
     const start = async (): Promise<void> => {
       try {
+        // First the live ones, so that nothing falls between.
+        if (can('plugin.log_open')) await call('plugin.log_open', filter);
         if (can('plugin.log')) {
           const { items } = await call<{ items: LogLine[] }>('plugin.log', { ...filter, limit: 200 });
-          if (!gone) set_lines([...items].sort((a, b) => a.time - b.time));
+          if (!gone) add(items);
         }
-        if (!gone && can('plugin.log_open')) await call('plugin.log_open', filter);
         if (!gone) set_trouble('');
       } catch (error) {
         if (!gone) set_trouble(words(error));
@@ -54,7 +58,7 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
     set_held(false);
   };
   const wanted = fold(search);
-  const shown = useMemo(() => (lines ?? []).filter((l) => !wanted || fold(`${l.text} ${l.method ?? ''}`).includes(wanted)), [lines, wanted]);
+  const shown = useMemo(() => lines.filter((l) => !wanted || fold(`${l.text} ${l.method ?? ''}`).includes(wanted)), [lines, wanted]);
   const end = useRef<HTMLDivElement>(null);
   useEffect(() => {
     // Down to the newest, unless one reads further up.
@@ -68,7 +72,7 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
           <span>{t('plugin-log-level')}</span>
           <select value={level} onChange={(e) => set_level(e.currentTarget.value)}>
             <option value="">{t('plugin-log-all')}</option>
-            {['info', 'warn', 'error'].map((l) => (
+            {['debug', 'info', 'warn', 'error'].map((l) => (
               <option key={l} value={l}>
                 {t(`log-level-${l}`)}
               </option>
@@ -102,11 +106,20 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
               <time dateTime={new Date(l.time).toISOString()} title={date(l.time)}>
                 {time(l.time)}:{String(new Date(l.time).getUTCSeconds()).padStart(2, '0')}
               </time>{' '}
-              {t(`log-level-${['info', 'warn', 'error'].includes(l.level) ? l.level : 'info'}`)}
+              {t(`log-level-${['debug', 'info', 'warn', 'error'].includes(l.level) ? l.level : 'info'}`)}
               {l.method && (
                 <>
                   {' '}
                   · <code>{l.method}</code>
+                </>
+              )}
+              {!!l.line && (
+                <>
+                  {' '}
+                  ·{' '}
+                  <button type="button" class="plain link" onClick={() => go(l.line!)}>
+                    {t('plugin-line', { line: l.line })}
+                  </button>
                 </>
               )}
               {l.version && (
@@ -116,6 +129,7 @@ export function Log({ kind, id }: { kind: Kind; id: string }) {
                 </>
               )}
             </small>
+            {!!l.missed && <small>{t('plugin-log-missed', { count: l.missed })}</small>}
             <code class="log-text">{l.text}</code>
           </li>
         ))}

@@ -37,11 +37,12 @@ export function TroubleView({ trouble, id, go }: { trouble: Trouble | null; id: 
 
 function Shown({ tried }: { tried: Tried }) {
   const result = tried.result;
-  const parts = (result && typeof result === 'object' ? result : {}) as { result?: never; scores?: Record<string, number>; bands?: Record<string, unknown> };
+  const parts = (result && typeof result === 'object' ? result : {}) as { result?: never; scores?: Record<string, number>; bands?: Record<string, unknown>; urgent?: boolean };
   return (
     <div class="tried" role="status">
       <h3>{t('plugin-try-result')}</h3>
       {parts.result && <p class="result">{say(parts.result)}</p>}
+      {parts.urgent && <p class="warning">{t('plugin-try-urgent')}</p>}
       {parts.scores && (
         <table class="table">
           <thead>
@@ -180,7 +181,7 @@ function Method({ kind, id, source, text, go }: Props) {
   const [params, set_params] = useState('{}');
   const [person, set_person] = useState('');
   const trial = useTrial(kind, id, source);
-  const needs_method = kind === 'service';
+  const needs_method = kind === 'service' || kind === 'activity';
   const run = async (): Promise<void> => {
     let parsed: unknown;
     try {

@@ -72,6 +72,12 @@ export interface Returned {
   reason?: string;
 }
 export interface LogLine {
+  /** Of all lines of the server: the same line may come in the list and as a notice. */
+  number?: number;
+  file?: string;
+  line?: number;
+  /** So many lines before this one were left out, since they came too fast. */
+  missed?: number;
   time: number;
   kind?: string;
   id?: string;
@@ -85,20 +91,32 @@ export interface ChangedPair {
   mentee_name?: string;
   from?: string | null;
   from_name?: string;
+  from_points?: number | null;
+  /** What the pair of now comes to by the new rule. */
+  from_points_now?: number | null;
+  /** Why it may not be by the new rule. */
+  from_why?: Reason;
   to?: string | null;
   to_name?: string;
-  from_points?: number | null;
   to_points?: number | null;
-  why?: Translated | Reason[];
   reasons?: Reason[];
+  why?: Reason;
 }
+interface Side {
+  matched?: number;
+  worst?: number;
+  median?: number;
+  source?: 'proposal' | 'pairs' | 'none';
+}
+/** Lists may be cut; the counts are of all. */
 export interface WhatIf {
   changed: ChangedPair[];
-  gained?: number | ChangedPair[];
-  lost?: number | ChangedPair[];
-  unmatched?: number | { mentee?: string; name?: string; mentee_name?: string; why?: Reason }[];
-  before?: { pairs?: unknown[] | number };
-  after?: { pairs?: unknown[] | number };
+  gained?: ChangedPair[];
+  lost?: ChangedPair[];
+  unmatched?: { mentee?: string; name?: string; why?: Reason }[];
+  counts?: { changed: number; gained: number; lost: number; unmatched: number; kept?: number };
+  before?: Side;
+  after?: Side;
 }
 export interface Tried {
   result?: unknown;

@@ -1,51 +1,58 @@
 // What a matching rule, as it stands in the editor, would change for the people of a programme: who gets another mentor, who gains, who
 // loses, who is left without one. Nothing is written.
 import { useState } from 'preact/hooks';
-import type { Job, Person, Programme, Reason } from '../../client/api';
-import { call, list, list_all, records, watch } from '../../store/app';
+import type { Person, Programme, Reason } from '../../client/api';
+import { call, list, records, watch } from '../../store/app';
 import { number, say, t } from '../../store/texts';
 import { Act, Empty, Loaded, useLoad } from '../kit';
+import { changes } from './lists';
 import { trouble_of, type Trouble, TroubleView } from './try';
-import type { ChangedPair, Kind, WhatIf } from './types';
+import type { Kind, WhatIf } from './types';
 
 const PATIENCE = 300_000;
 
-const size = (value: number | unknown[] | undefined): number => (Array.isArray(value) ? value.length : (value ?? 0));
-function why(row: ChangedPair): string {
-  const given = row.why ?? row.reasons;
-  if (Array.isArray(given)) return (given as Reason[]).map((r) => say(r.text) || r.name || '').filter(Boolean).join('; ');
-  return say(given);
+function why(reasons: Reason[] | undefined): string {
+  return (reasons ?? []).map((r) => say(r.text)).filter(Boolean).slice(0, 3).join('; ');
 }
+const points = (value: number | null | undefined): string => (value === null || value === undefined ? '–' : number(value, 0));
 
 function Result({ result }: { result: WhatIf }) {
   const people = records<Person>('person');
-  const name = (id: string | null | undefined, given?: string): string => given ?? (id ? people.get(id)?.data.name ?? id : t('what-if-nobody'));
-  const difference = (r: ChangedPair): number => (r.to_points ?? 0) - (r.from_points ?? 0);
-  const changed = [...result.changed].sort((a, b) => difference(a) - difference(b));
-  const left = Array.isArray(result.unmatched) ? result.unmatched : [];
+  const name = (id: string | null | undefined, given?: string): string => given || (id ? people.get(id)?.data.name ?? id : t('what-if-nobody'));
+  const counts = result.counts ?? { changed: result.changed.length, gained: result.gained?.length ?? 0, lost: result.lost?.length ?? 0, unmatched: result.unmatched?.length ?? 0 };
+  const all = changes(result);
+  const left = result.unmatched ?? [];
+  const { before, after } = result;
   return (
     <>
       <div role="status">
-      <dl class="effect">
-        <div>
-          <dt>{t('what-if-changed')}</dt>
-          <dd>{number(changed.length)}</dd>
-        </div>
-        <div>
-          <dt>{t('what-if-gained')}</dt>
-          <dd>{number(size(result.gained))}</dd>
-        </div>
-        <div>
-          <dt>{t('what-if-lost')}</dt>
-          <dd>{number(size(result.lost))}</dd>
-        </div>
-        <div>
-          <dt>{t('what-if-unmatched')}</dt>
-          <dd>{number(size(result.unmatched))}</dd>
-        </div>
-      </dl>
+        <dl class="effect">
+          {(['changed', 'gained', 'lost', 'unmatched'] as const).map((key) => (
+            <div key={key}>
+              <dt>{t(`what-if-${key}`)}</dt>
+              <dd>{number(counts[key], 0)}</dd>
+            </div>
+          ))}
+          {before?.median !== undefined && after?.median !== undefined && (
+            <div>
+              <dt>{t('what-if-median')}</dt>
+              <dd>
+                {number(before.median, 0)} → {number(after.median, 0)}
+              </dd>
+            </div>
+          )}
+          {before?.worst !== undefined && after?.worst !== undefined && (
+            <div>
+              <dt>{t('what-if-worst')}</dt>
+              <dd>
+                {number(before.worst, 0)} → {number(after.worst, 0)}
+              </dd>
+            </div>
+          )}
+        </dl>
+        {before?.source && <p class="note">{t(`what-if-source-${before.source}`)}</p>}
       </div>
-      {changed.length === 0 ? (
+      {all.length === 0 ? (
         <Empty title={t('what-if-same')} />
       ) : (
         <div class="scroll" role="region" aria-label={t('what-if-table')} tabIndex={0}>
@@ -59,21 +66,28 @@ function Result({ result }: { result: WhatIf }) {
               </tr>
             </thead>
             <tbody>
-              {changed.map((r) => (
+              {all.map(({ pair: r, change }) => (
                 <tr key={r.mentee}>
                   <th scope="row">{name(r.mentee, r.mentee_name)}</th>
-                  <td>{name(r.from, r.from_name)}</td>
+                  <td>
+                    {name(r.from, r.from_name)}
+                    {r.from_why ? (
+                      <small class="why">{t('what-if-not-now', { why: say(r.from_why.text) || (r.from_why.key ?? '') })}</small>
+                    ) : (
+                      r.from_points_now !== undefined && r.from_points_now !== null && <small class="why">{t('what-if-by-this', { points: number(r.from_points_now, 0) })}</small>
+                    )}
+                  </td>
                   <td>
                     {name(r.to, r.to_name)}
-                    {why(r) && <small class="why">{why(r)}</small>}
+                    <small class="why">{why(r.reasons) || say(r.why?.text)}</small>
                   </td>
-                  <td class={difference(r) < 0 ? 'worse' : 'better'}>
+                  <td class={change < 0 ? 'worse' : 'better'}>
                     <b>
-                      {difference(r) > 0 ? '+' : difference(r) < 0 ? '−' : ''}
-                      {number(Math.abs(difference(r)), 0)}
+                      {change > 0 ? '+' : change < 0 ? '−' : ''}
+                      {number(Math.abs(change), 0)}
                     </b>
                     <small>
-                      {r.from_points === null || r.from_points === undefined ? '–' : number(r.from_points, 0)} → {r.to_points === null || r.to_points === undefined ? '–' : number(r.to_points, 0)}
+                      {points(r.from_points)} → {points(r.to_points)}
                     </small>
                   </td>
                 </tr>
@@ -84,12 +98,12 @@ function Result({ result }: { result: WhatIf }) {
       )}
       {left.length > 0 && (
         <details>
-          <summary>{t('what-if-unmatched-who', { count: left.length })}</summary>
+          <summary>{t('what-if-unmatched-who', { count: counts.unmatched })}</summary>
           <ul>
             {left.map((u, i) => (
               <li key={i}>
-                {typeof u === 'string' ? name(u) : name(u.mentee, u.name ?? u.mentee_name)}
-                {typeof u !== 'string' && u.why && <small> · {say(u.why.text) || u.why.key}</small>}
+                {name(u.mentee, u.name)}
+                {u.why && <small> · {say(u.why.text) || u.why.key}</small>}
               </li>
             ))}
           </ul>
@@ -101,14 +115,12 @@ function Result({ result }: { result: WhatIf }) {
 
 export function WhatIfPanel({ kind, id, source, go }: { kind: Kind; id: string; source: () => string; go: (line: number) => void }) {
   const programmes = useLoad(async () => {
-    // Names of mentors; with many people the first thousands do, and others are shown by what the server says.
-    const [page] = await Promise.all([list<Programme>('programme', { limit: 50, order: 'desc' }), list_all<Person>('person', { index: 'by_name' })]);
+    const page = await list<Programme>('programme', { limit: 50, order: 'desc' });
     return page.items;
   }, []);
   const [chosen, set_chosen] = useState('');
   const [result, set_result] = useState<WhatIf | null>(null);
   const [trouble, set_trouble] = useState<Trouble | null>(null);
-  const [job, set_job] = useState<Job | null>(null);
   return (
     <Loaded of={programmes} rows={2}>
       {(items) => {
@@ -117,13 +129,11 @@ export function WhatIfPanel({ kind, id, source, go }: { kind: Kind; id: string; 
           set_trouble(null);
           try {
             const answer = await call<{ job?: string } & Partial<WhatIf> & { result?: WhatIf }>('plugin.try', { kind, id, source: source(), programme }, PATIENCE);
-            const done = answer.job ? await watch<WhatIf & { result?: WhatIf }>(answer.job, set_job) : answer;
+            const done = answer.job ? await watch<WhatIf & { result?: WhatIf }>(answer.job, () => undefined) : answer;
             set_result((done.changed ? done : done.result) as WhatIf);
           } catch (error) {
             set_result(null);
             set_trouble(trouble_of(error));
-          } finally {
-            set_job(null);
           }
         };
         if (!items.length)
@@ -150,7 +160,6 @@ export function WhatIfPanel({ kind, id, source, go }: { kind: Kind; id: string; 
                 {t('what-if-run')}
               </Act>
             </div>
-            {job && <progress value={job.progress ?? 0} max={1} aria-label={t('loading')} />}
             <TroubleView trouble={trouble} id={id} go={go} />
             {result && <Result result={result} />}
           </>
