@@ -6,7 +6,7 @@ import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, StreamLangu
 import { lua } from '@codemirror/legacy-modes/mode/lua';
 import { lintGutter, lintKeymap, setDiagnostics, type Diagnostic } from '@codemirror/lint';
 import { openSearchPanel, search, searchKeymap, highlightSelectionMatches } from '@codemirror/search';
-import { Compartment, EditorState, type Extension } from '@codemirror/state';
+import { Compartment, EditorState, type Extension, type Transaction } from '@codemirror/state';
 import { drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 import type { Offers } from './complete';
@@ -86,6 +86,21 @@ const colours = HighlightStyle.define([
   { tag: tags.standard(tags.variableName), color: 'var(--code-name)' },
 ]);
 
+/**
+ * Typing over several lines, done here: left to the browser, it would put styles into the lines that it joins, which our policy
+ * forbids and says so in the console.
+ */
+function type_over(event: InputEvent, view: EditorView): boolean {
+  const { from, to } = view.state.selection.main;
+  const text = event.data;
+  if (event.inputType !== 'insertText' || !text || event.isComposing || view.state.readOnly) return false;
+  if (view.state.doc.lineAt(from).number === view.state.doc.lineAt(to).number) return false;
+  event.preventDefault();
+  const insert = (): Transaction => view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true });
+  if (!view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, insert))) view.dispatch(insert());
+  return true;
+}
+
 function completion(wishes: Wishes): (context: CompletionContext) => CompletionResult | null {
   return (context) => {
     // Nothing is offered inside of texts and comments.
@@ -144,7 +159,7 @@ export function open_editor(host: HTMLElement, wishes: Wishes): Editor {
           ...defaultKeymap,
           indentWithTab,
         ]),
-        EditorView.domEventHandlers({ blur: (_, view) => void view.setTabFocusMode(false), pointerdown: (_, view) => void view.setTabFocusMode(false) }),
+        EditorView.domEventHandlers({ beforeinput: type_over, blur: (_, view) => void view.setTabFocusMode(false), pointerdown: (_, view) => void view.setTabFocusMode(false) }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;
           update.view.setTabFocusMode(false);

@@ -1,6 +1,7 @@
 // Asks before one leaves what is not deployed yet. Addresses are hashes, whose change cannot be forbidden: it is taken back before the
-// rest of the client hears of it, and done again when the answer is yes.
+// rest of the client hears of it (route.ts), and done again when the answer is yes.
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { guard } from '../../store/route';
 import { t } from '../../store/texts';
 import { Act, Dialog } from '../kit';
 
@@ -9,19 +10,18 @@ export function Leave({ dirty, forget }: { dirty: () => boolean; forget: () => P
   const going = useRef(false);
   useEffect(() => {
     const here = location.hash;
-    const moved = (event: HashChangeEvent): void => {
-      if (going.current || !dirty() || location.hash === here) return;
-      event.stopImmediatePropagation();
+    guard.stays = () => {
+      if (going.current || !dirty() || location.hash === here) return false;
       set_wanted(location.hash);
       history.replaceState(null, '', here);
+      return true;
     };
     const closed = (event: BeforeUnloadEvent): void => {
       if (dirty()) event.preventDefault();
     };
-    addEventListener('hashchange', moved, true); // those that capture are called first
     addEventListener('beforeunload', closed);
     return () => {
-      removeEventListener('hashchange', moved, true);
+      guard.stays = undefined;
       removeEventListener('beforeunload', closed);
     };
   }, []);
