@@ -12,6 +12,8 @@ export interface Checked {
   /** The text that this is about. */
   source: string;
   problems: Problem[];
+  /** Names that nothing has, and the like: it may be put in force all the same. */
+  warnings: Problem[];
   tests: TestRow[];
 }
 export interface Checking {
@@ -46,13 +48,13 @@ export function useCheck(kind: Kind, id: string): Checking & { look: (source: st
     let checked: Checked | null = null;
     let trouble = '';
     try {
-      const result = await call<{ tests?: TestRow[] }>('plugin.check', { kind, id, source }, 60_000);
-      checked = { source, problems: [], tests: tests_of(source, [], Array.isArray(result.tests) ? result.tests : undefined) };
+      const result = await call<{ tests?: TestRow[]; warnings?: Problem[] }>('plugin.check', { kind, id, source }, 60_000);
+      checked = { source, problems: [], warnings: result.warnings ?? [], tests: tests_of(source, [], Array.isArray(result.tests) ? result.tests : undefined) };
     } catch (error) {
       const problems = problems_in(error);
       if (problems) {
         const given = (error as RpcError).data?.tests;
-        checked = { source, problems, tests: tests_of(source, problems, Array.isArray(given) ? (given as TestRow[]) : undefined) };
+        checked = { source, problems, warnings: [], tests: tests_of(source, problems, Array.isArray(given) ? (given as TestRow[]) : undefined) };
       } else {
         const e = error instanceof RpcError ? error : null;
         const passing = (e?.code === -32004 && e.data?.reason === 'deploying') || e?.code === -32005;

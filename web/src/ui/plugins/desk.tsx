@@ -146,10 +146,15 @@ export function Desk(props: Props) {
   useEffect(() => editor?.say(label, phrases()), [editor, language.value]);
   const checked = check.checked?.source === text ? check.checked : null;
   const problems = check.checked?.problems ?? [];
+  const warnings = check.checked?.warnings ?? [];
   useEffect(() => {
     // Marks stay where they are while the next answer is awaited: the editor moves them along with the text.
     if (check.checked && check.checked.source === now.current.text)
-      editor?.mark(check.checked.problems.filter((p) => p.line && own(p, id)).map((p) => ({ line: p.line!, message: p.message })));
+      editor?.mark(
+        [...check.checked.problems.map((p) => ({ ...p, warning: false })), ...check.checked.warnings.map((p) => ({ ...p, warning: true }))]
+          .filter((p) => p.line && own(p, id))
+          .map((p) => ({ line: p.line!, message: p.message, warning: p.warning })),
+      );
   }, [editor, check.checked]);
   const go = (line: number): void => editor?.go(line);
 
@@ -244,7 +249,7 @@ export function Desk(props: Props) {
     if (check.trouble) return check.trouble;
     if (!check.checked) return '';
     if (problems.length) return t('plugin-problems', { count: problems.length });
-    return t('plugin-good');
+    return warnings.length ? t('plugin-good-but', { count: warnings.length }) : t('plugin-good');
   }, [check.checked, check.trouble, language.value]);
   const below = props.layers.some((l) => l !== own_layer()) || !!(props.row?.overrides && props.row.layer === own_layer());
   const pick = (event: KeyboardEvent): void => {
@@ -377,6 +382,12 @@ export function Desk(props: Props) {
               <>
                 {problems.length > 0 && <Problems items={problems} id={id} go={go} />}
                 {check.checked && problems.length === 0 && <p>{t('plugin-good')}</p>}
+                {warnings.length > 0 && (
+                  <>
+                    <h3>{t('plugin-warnings')}</h3>
+                    <Problems items={warnings} id={id} go={go} />
+                  </>
+                )}
                 {!check.checked && (check.trouble ? <p class="problem">{check.trouble}</p> : <Skeleton rows={1} />)}
                 <h3>{t('plugin-tests')}</h3>
                 {check.checked && <Tests tests={check.checked.tests} go={go} />}

@@ -14,6 +14,7 @@ import type { Offers } from './complete';
 export interface Mark {
   line: number;
   message: string;
+  warning?: boolean;
 }
 export interface Wishes {
   label: string;
@@ -74,6 +75,9 @@ const look = EditorView.theme({
   '.cm-diagnostic': { padding: '6px 10px', fontSize: '0.9375rem', borderLeftColor: 'var(--urgent)', whiteSpace: 'pre-wrap' },
   '.cm-line.cm-problem': { backgroundColor: 'var(--urgent-soft)' },
   '.cm-lintRange-error': { backgroundImage: 'none', textDecoration: 'underline wavy var(--urgent) 1px', textUnderlineOffset: '3px' },
+  '.cm-lintRange-warning': { backgroundImage: 'none', textDecoration: 'underline wavy var(--gold) 1px', textUnderlineOffset: '3px' },
+  '.cm-diagnostic-warning': { borderLeftColor: 'var(--gold)' },
+  '.cm-lint-marker-warning': { content: 'none', backgroundColor: 'var(--gold)', borderRadius: '2px' },
   '.cm-lint-marker': { width: '0.9em', height: '0.9em', cursor: 'help' },
   '.cm-lint-marker-error': { content: 'none', backgroundColor: 'var(--urgent)', borderRadius: '50%' },
 });
@@ -173,7 +177,7 @@ export function open_editor(host: HTMLElement, wishes: Wishes): Editor {
   const diagnostic = (mark: Mark): Diagnostic => {
     const line = view.state.doc.line(Math.min(Math.max(1, mark.line), view.state.doc.lines));
     const lead = line.text.length - line.text.trimStart().length;
-    return { from: line.from + (lead < line.length ? lead : 0), to: line.to, severity: 'error', message: mark.message };
+    return { from: line.from + (lead < line.length ? lead : 0), to: line.to, severity: mark.warning ? 'warning' : 'error', message: mark.message };
   };
   return {
     source: () => view.state.doc.toString(),
