@@ -123,10 +123,10 @@ export function open_editor(host: HTMLElement, wishes: Wishes): Editor {
   const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
   const reading = new Compartment();
   const speech = new Compartment();
-  const may_write = (no: boolean): Extension => (no ? [EditorState.readOnly.of(true), EditorView.editable.of(false), EditorView.contentAttributes.of({ tabindex: '0' })] : []);
+  const may_write = (no: boolean): Extension => (no ? [EditorState.readOnly.of(true), EditorView.editable.of(false)] : []);
   const spoken = (label: string, phrases: Record<string, string>): Extension => [
     EditorState.phrases.of(phrases),
-    EditorView.contentAttributes.of({ 'aria-label': label, autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false', lang: 'en' }),
+    EditorView.contentAttributes.of({ 'aria-label': label, tabindex: '0', autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false', lang: 'en' }),
   ];
   const config = (source: string, no: boolean): EditorState =>
     EditorState.create({
