@@ -60,11 +60,11 @@ export function Log({ kind, id, go }: { kind: Kind; id: string; go: (line: numbe
   const wanted = fold(search);
   const shown = useMemo(() => lines.filter((l) => !wanted || fold(`${l.text} ${l.method ?? ''}`).includes(wanted)), [lines, wanted]);
   const end = useRef<HTMLDivElement>(null);
+  const follow = useRef(true); // down to the newest, unless one reads further up
   useEffect(() => {
-    // Down to the newest, unless one reads further up.
     const box = end.current;
-    if (box && box.scrollHeight - box.scrollTop - box.clientHeight < 160) box.scrollTop = box.scrollHeight;
-  }, [shown.length]);
+    if (box && follow.current) box.scrollTop = box.scrollHeight;
+  }, [shown]);
   return (
     <>
       <div class="log-tools">
@@ -98,7 +98,7 @@ export function Log({ kind, id, go }: { kind: Kind; id: string; go: (line: numbe
           <p>{t('plugin-log-none-hint')}</p>
         </Empty>
       )}
-      <div ref={end} class="log-lines" role="log" aria-label={t('desk-log')} tabIndex={0} hidden={shown.length === 0}>
+      <div ref={end} class="log-lines" role="log" aria-label={t('desk-log')} tabIndex={0} hidden={shown.length === 0} onScroll={(e) => (follow.current = e.currentTarget.scrollHeight - e.currentTarget.scrollTop - e.currentTarget.clientHeight < 24)}>
         <ol class="plain-list">
         {shown.map((l, i) => (
           <li key={`${l.time}-${i}`} class={`log-${l.level}`}>

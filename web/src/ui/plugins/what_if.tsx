@@ -55,21 +55,23 @@ function Result({ result }: { result: WhatIf }) {
       {all.length === 0 ? (
         <Empty title={t('what-if-same')} />
       ) : (
-        <div class="scroll" role="region" aria-label={t('what-if-table')} tabIndex={0}>
-          <table class="table changed">
-            <thead>
-              <tr>
-                <th scope="col">{t('what-if-mentee')}</th>
-                <th scope="col">{t('what-if-from')}</th>
-                <th scope="col">{t('what-if-to')}</th>
-                <th scope="col">{t('what-if-points')}</th>
+        <div class="changed-all">
+          {/* In a narrow place a row is drawn as a block, which would take its role: so the roles are said. */}
+          <table class="table changed" role="table" aria-label={t('what-if-table')}>
+            <thead role="rowgroup">
+              <tr role="row">
+                {(['mentee', 'from', 'to', 'points'] as const).map((column) => (
+                  <th key={column} role="columnheader" scope="col">
+                    {t(`what-if-${column}`)}
+                  </th>
+                ))}
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {all.map(({ pair: r, change }) => (
-                <tr key={r.mentee}>
-                  <th scope="row">{name(r.mentee, r.mentee_name)}</th>
-                  <td>
+                <tr key={r.mentee} role="row">
+                  <th role="rowheader" scope="row">{name(r.mentee, r.mentee_name)}</th>
+                  <td role="cell" class="from">
                     {name(r.from, r.from_name)}
                     {r.from_why ? (
                       <small class="why">{t('what-if-not-now', { why: say(r.from_why.text) || (r.from_why.key ?? '') })}</small>
@@ -77,11 +79,11 @@ function Result({ result }: { result: WhatIf }) {
                       r.from_points_now !== undefined && r.from_points_now !== null && <small class="why">{t('what-if-by-this', { points: number(r.from_points_now, 0) })}</small>
                     )}
                   </td>
-                  <td>
+                  <td role="cell" class="to">
                     {name(r.to, r.to_name)}
                     <small class="why">{why(r.reasons) || say(r.why?.text)}</small>
                   </td>
-                  <td class={change < 0 ? 'worse' : 'better'}>
+                  <td role="cell" class={change < 0 ? 'points worse' : 'points better'}>
                     <b>
                       {change > 0 ? '+' : change < 0 ? '−' : ''}
                       {number(Math.abs(change), 0)}
