@@ -307,11 +307,11 @@ export function Desk(props: Props) {
           <div class="tools" role="toolbar" aria-label={t('plugin-tools')}>
             {writing && (
               <>
-                <button type="button" disabled={!editor} onClick={() => editor?.undo()}>
+                <button type="button" title={t('plugin-undo')} disabled={!editor} onClick={() => editor?.undo()}>
                   <Icon name="undo" />
                   <span class="label">{t('plugin-undo')}</span>
                 </button>
-                <button type="button" disabled={!editor} onClick={() => editor?.redo()}>
+                <button type="button" title={t('plugin-redo')} disabled={!editor} onClick={() => editor?.redo()}>
                   <span class="flip">
                     <Icon name="undo" />
                   </span>
