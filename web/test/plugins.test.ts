@@ -20,6 +20,8 @@ const api: Api = {
       ],
     },
     { name: 'calendar', functions: [{ name: 'slots' }] },
+    { name: '', functions: [{ name: 'inherit', signature: ' -> table', doc: 'The declaration that this plugin overrides.' }] },
+    { name: 't', functions: [{ name: 'equal' }], fields: [{ name: 'ctx', type: 'Ctx' }] },
   ],
   constructors: [
     { kind: 'matcher', name: 'matcher', signature: 'declaration: table -> table' },
@@ -43,6 +45,13 @@ test('after a module its functions are offered, and nothing else', () => {
 test('a method of ctx is found behind a colon, a field behind a dot', () => {
   assert.deepEqual(labels('    ctx:re'), ['refuse', 'now']);
   assert.deepEqual(labels('if ctx.n'), ['refuse', 'now']);
+});
+
+test('what stands by itself is offered as a word, with what it says', () => {
+  const found = offers(api, 'matcher', 'local base = inh', '', false)!.items;
+  assert.deepEqual(found.filter((i) => i.label === 'inherit'), [{ label: 'inherit', kind: 'function', detail: '() → table', info: 'The declaration that this plugin overrides.' }]);
+  assert.ok(!found.some((i) => i.label === ''));
+  assert.deepEqual(labels('  t:e'), ['equal', 'ctx']);
 });
 
 test('constructors are those of the kind, and of the shapes that all kinds have', () => {

@@ -578,6 +578,7 @@ plugin-deployed = It is in force.
 plugin-deploying = Somebody else is deploying just now. Try again in a moment.
 plugin-refused = It was not put in force; nothing has changed. Problems: { $count }
 plugin-lossy = Data that is stored would be lost:
+plugin-lossy-would = Stored data would be lost: { $what }
 plugin-lossy-records = records: { $count }
 plugin-lossy-sure = I know that this cannot be brought back.
 plugin-lossy-deploy = Put in force and lose this data

@@ -583,6 +583,7 @@ plugin-deployed = Действует.
 plugin-deploying = Сейчас вводит в действие кто-то другой. Попробуйте чуть позже.
 plugin-refused = Не введено в действие, ничего не изменилось. Ошибки: { $count }
 plugin-lossy = Сохранённые данные будут потеряны:
+plugin-lossy-would = Сохранённое будет потеряно: { $what }
 plugin-lossy-records = записи: { $count }
 plugin-lossy-sure = Я знаю, что это не вернуть.
 plugin-lossy-deploy = Ввести в действие и потерять эти данные

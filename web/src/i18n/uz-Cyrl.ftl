@@ -563,6 +563,7 @@ plugin-deployed = Кучга кирди.
 plugin-deploying = Ҳозир бошқа киши кучга киритяпти. Бироздан кейин қайта уриниб кўринг.
 plugin-refused = Кучга кирмади, ҳеч нарса ўзгармади. Хатолар: { $count }
 plugin-lossy = Сақланган маълумотлар йўқолади:
+plugin-lossy-would = Сақланган маълумот йўқолади: { $what }
 plugin-lossy-records = ёзувлар: { $count }
 plugin-lossy-sure = Буни қайтариб бўлмаслигини биламан.
 plugin-lossy-deploy = Кучга киритиш ва бу маълумотлардан воз кечиш

@@ -563,6 +563,7 @@ plugin-deployed = Kuchga kirdi.
 plugin-deploying = Hozir boshqa kishi kuchga kirityapti. Birozdan keyin qayta urinib koʻring.
 plugin-refused = Kuchga kirmadi, hech narsa oʻzgarmadi. Xatolar: { $count }
 plugin-lossy = Saqlangan maʼlumotlar yoʻqoladi:
+plugin-lossy-would = Saqlangan maʼlumot yoʻqoladi: { $what }
 plugin-lossy-records = yozuvlar: { $count }
 plugin-lossy-sure = Buni qaytarib boʻlmasligini bilaman.
 plugin-lossy-deploy = Kuchga kiritish va bu maʼlumotlardan voz kechish

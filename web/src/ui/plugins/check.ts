@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { OFFLINE, RpcError } from '../../client/rpc';
 import { call, connection, words } from '../../store/app';
+import { t } from '../../store/texts';
 import { tests_of } from './source';
 import type { Kind, Problem, TestRow } from './types';
 
@@ -35,6 +36,15 @@ export function problems_in(error: unknown): Problem[] | null {
   return [{ message: String(data.message ?? error.message), ...(data.line ? { line: Number(data.line) } : {}), ...(data.file ? { file: String(data.file) } : {}) }];
 }
 
+/** What a change of record types would lose, as the server names it. */
+export function loss(change: unknown): string {
+  if (typeof change === 'string') return change;
+  const c = (change ?? {}) as Record<string, unknown>;
+  const where = [c.type, c.field].filter(Boolean).join('.');
+  const what = [c.message ?? c.what ?? '', c.records !== undefined ? t('plugin-lossy-records', { count: Number(c.records) }) : ''].filter(Boolean).join(' · ');
+  return [where, String(what)].filter(Boolean).join(': ');
+}
+
 export function useCheck(kind: Kind, id: string): Checking & { look: (source: string, now?: boolean) => void } {
   const [state, set] = useState<Checking>({ checked: null, busy: false, trouble: '' });
   const work = useRef({ wanted: null as string | null, running: false, timer: undefined as ReturnType<typeof setTimeout> | undefined, gone: false });
@@ -48,8 +58,8 @@ export function useCheck(kind: Kind, id: string): Checking & { look: (source: st
     let checked: Checked | null = null;
     let trouble = '';
     try {
-      const result = await call<{ tests?: TestRow[]; warnings?: Problem[] }>('plugin.check', { kind, id, source }, 60_000);
-      checked = { source, problems: [], warnings: result.warnings ?? [], tests: tests_of(source, [], Array.isArray(result.tests) ? result.tests : undefined) };
+      const result = await call<{ tests?: TestRow[]; warnings?: Problem[]; changes?: unknown[] }>('plugin.check', { kind, id, source }, 60_000);
+      checked = { source, problems: [], warnings: [...(result.warnings ?? []), ...(result.changes ?? []).map((c) => ({ message: t('plugin-lossy-would', { what: loss(c) }) }))], tests: tests_of(source, [], Array.isArray(result.tests) ? result.tests : undefined) };
     } catch (error) {
       const problems = problems_in(error);
       if (problems) {

@@ -7,15 +7,22 @@ export interface ApiFunction {
   signature?: string;
   doc?: string;
   need?: string | null;
+  errors?: string;
+}
+interface ApiField {
+  name: string;
+  type?: string;
+  doc?: string;
 }
 export interface Api {
-  modules: { name: string; doc?: string; functions?: ApiFunction[] }[];
+  /** The one without a name has what stands by itself. */
+  modules: { name: string; doc?: string; functions?: ApiFunction[]; fields?: ApiField[] }[];
   constructors: ((ApiFunction & { kind?: string; kinds?: string[] }) | { kind: string; functions: ApiFunction[] })[];
-  types?: { name: string; doc?: string; fields?: { name: string; type?: string; doc?: string }[]; functions?: ApiFunction[] }[];
+  types?: { name: string; doc?: string; fields?: ApiField[]; functions?: ApiFunction[] }[];
 }
 export interface Offer {
   label: string;
-  kind: 'function' | 'method' | 'module' | 'constructor' | 'keyword' | 'name' | 'property';
+  kind: 'function' | 'module' | 'constructor' | 'keyword' | 'name' | 'property';
   detail?: string;
   info?: string;
 }
@@ -39,7 +46,7 @@ function short(name: string): string {
   return name.replace(/^.*[.:]/, '');
 }
 function offer(f: ApiFunction, kind: Offer['kind'], need: (right: string) => string): Offer {
-  const info = [f.doc, f.need ? need(f.need) : ''].filter(Boolean).join('\n');
+  const info = [f.doc, f.need ? need(f.need) : '', f.errors].filter(Boolean).join('\n');
   return { label: short(f.name), kind, ...(f.signature ? { detail: shape(f.signature) } : {}), ...(info ? { info } : {}) };
 }
 /** "type: string, id: string -> Record" as "(type, id) → Record": types of parameters only make the line long. */
@@ -77,10 +84,9 @@ function members(api: Api | null, name: string, need: (right: string) => string)
   const out: Offer[] = [];
   // `ctx` is a module or the type Ctx, `t` likewise; a record's members are those of the type Record.
   const is = (n: string): boolean => n.toLowerCase() === name.toLowerCase();
-  for (const module of api?.modules ?? []) if (is(module.name)) for (const f of module.functions ?? []) out.push(offer(f, 'function', need));
-  for (const type of api?.types ?? []) {
+  for (const type of [...(api?.modules ?? []), ...(api?.types ?? [])]) {
     if (!is(type.name)) continue;
-    for (const f of type.functions ?? []) out.push(offer(f, 'method', need));
+    for (const f of type.functions ?? []) out.push(offer(f, 'function', need));
     for (const f of type.fields ?? []) out.push({ label: short(f.name), kind: 'property', ...(f.type ? { detail: f.type } : {}), ...(f.doc ? { info: f.doc } : {}) });
   }
   for (const label of lua[name] ?? []) out.push({ label, kind: 'function' });
@@ -116,7 +122,8 @@ function word(api: Api | null, kind: Kind, before: string, text: string, asked: 
   if (/\d$/.test(before.slice(0, before.length - typed.length))) return null;
   const items: Offer[] = [
     ...constructors(api, kind).map((f) => offer(f, 'constructor', need)),
-    ...(api?.modules ?? []).map((m): Offer => ({ label: m.name, kind: 'module', ...(m.doc ? { info: m.doc } : {}) })),
+    ...(api?.modules ?? []).filter((m) => !m.name).flatMap((m) => m.functions ?? []).map((f) => offer(f, 'function', need)),
+    ...(api?.modules ?? []).filter((m) => m.name).map((m): Offer => ({ label: m.name, kind: 'module', ...(m.doc ? { info: m.doc } : {}) })),
     ...Object.keys(lua).map((label): Offer => ({ label, kind: 'module' })),
     ...base.map((label): Offer => ({ label, kind: 'function' })),
     ...keywords.map((label): Offer => ({ label, kind: 'keyword' })),

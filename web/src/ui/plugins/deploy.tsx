@@ -4,7 +4,7 @@ import { RpcError } from '../../client/rpc';
 import { call, words } from '../../store/app';
 import { t } from '../../store/texts';
 import { Act, Dialog } from '../kit';
-import { problems_in } from './check';
+import { loss, problems_in } from './check';
 import { takes } from './methods';
 import type { Kind, Problem, Source } from './types';
 import { own_layer } from './list';
@@ -15,15 +15,6 @@ export interface Deployed {
   version: string | null;
   plugin?: { version?: string };
 }
-/** What a change of record types would lose, as the server names it. */
-function loss(change: unknown): string {
-  if (typeof change === 'string') return change;
-  const c = (change ?? {}) as Record<string, unknown>;
-  const where = [c.type, c.field].filter(Boolean).join('.');
-  const what = [c.message ?? c.text ?? c.change ?? '', c.records !== undefined ? t('plugin-lossy-records', { count: Number(c.records) }) : ''].filter(Boolean).join(' · ');
-  return [where, String(what)].filter(Boolean).join(': ');
-}
-
 /** What would be lost, when the answer asks for a confirmation. */
 export function lost_in(error: unknown): string[] | null {
   if (!(error instanceof RpcError) || error.code !== -32004 || error.data?.reason !== 'lossy') return null;
