@@ -335,7 +335,7 @@ world.test('a change that would lose data is put in force only after it was name
         JSON.stringify(
           call.params.confirm
             ? { jsonrpc: '2.0', id: call.id, result: { ok: true, version: '01a20e1d-3d86-7139-b2ad-322180f4ed14' } }
-            : { jsonrpc: '2.0', id: call.id, error: { code: -32004, message: 'conflict', data: { reason: 'lossy', changes: [{ type: 'note', field: 'text', message: 'is dropped', records: 12 }] } } },
+            : { jsonrpc: '2.0', id: call.id, error: { code: -32004, message: 'conflict', data: { reason: 'lossy', changes: [{ type: 'note', field: 'text', what: 'dropped_field', records: 12, text: { en: '12 records have a text, which is lost.' } }, 'and one more'] } } },
         ),
       );
     });
@@ -351,7 +351,7 @@ world.test('a change that would lose data is put in force only after it was name
   await page.getByRole('button', { name: 'Start from a copy' }).click();
   await write(one, '\n-- less\n');
   const dialog = await deploy(one, 'less');
-  await dialog.getByText('note.text: is dropped · records: 12').waitFor();
+  await dialog.getByText('12 records have a text, which is lost.').waitFor();
   const go = dialog.getByRole('button', { name: 'Put in force and lose this data' });
   assert.ok(await go.isDisabled());
   await dialog.getByRole('checkbox').check();

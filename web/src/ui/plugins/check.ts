@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { OFFLINE, RpcError } from '../../client/rpc';
 import { call, connection, words } from '../../store/app';
-import { t } from '../../store/texts';
+import type { Translated } from '../../client/api';
+import { say, t } from '../../store/texts';
 import { tests_of } from './source';
 import type { Kind, Problem, TestRow } from './types';
 
@@ -40,6 +41,7 @@ export function problems_in(error: unknown): Problem[] | null {
 export function loss(change: unknown): string {
   if (typeof change === 'string') return change;
   const c = (change ?? {}) as Record<string, unknown>;
+  if (c.text) return say(c.text as Translated);
   const where = [c.type, c.field].filter(Boolean).join('.');
   const what = [c.message ?? c.what ?? '', c.records !== undefined ? t('plugin-lossy-records', { count: Number(c.records) }) : ''].filter(Boolean).join(' · ');
   return [where, String(what)].filter(Boolean).join(': ');
