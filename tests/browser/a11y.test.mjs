@@ -42,6 +42,42 @@ async function check(one, name, found) {
   for (const b of broken) found.push(`${name}: a word is broken: ${b}`);
 }
 
+// The page of plugins in its states: read, written, with a problem, every panel beside it, its dialogs.
+async function plugins(demo, one, found) {
+  const { page } = one;
+  await demo.go(one, 'admin/plugins');
+  await page.getByRole('button', { name: 'New plugin' }).click();
+  await check(one, 'plugins/new', found);
+  await page.keyboard.press('Escape');
+  await demo.go(one, 'admin/plugins/matcher/successful-unsuccessful');
+  await page.locator('.verdict.good').waitFor();
+  await check(one, 'plugins/read', found);
+  await page.getByRole('button', { name: 'Start from a copy' }).click();
+  await page.locator('.cm-content').click();
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.type('return = 1\n');
+  await page.locator('.verdict.bad').waitFor();
+  await check(one, 'plugins/problem', found);
+  for (const tab of await page.getByRole('tab').all()) {
+    await tab.click();
+    await demo.settled(one);
+    await check(one, `plugins/${await tab.innerText()}`, found);
+  }
+  await page.getByText('With the keyboard').click();
+  await page.getByRole('button', { name: 'Find', exact: true }).click();
+  await page.getByRole('textbox', { name: 'Find' }).waitFor();
+  await check(one, 'plugins/find', found);
+  await page.getByRole('button', { name: 'Put in force…' }).click();
+  await check(one, 'plugins/deploy', found);
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'Today' }).click();
+  await page.getByRole('button', { name: 'Stay here' }).waitFor();
+  await check(one, 'plugins/leave', found);
+  await page.getByRole('button', { name: 'Leave, throw the draft away' }).click();
+  await page.locator('.screen-today h1').waitFor();
+}
+
 for (const scheme of ['light', 'dark'])
   for (const [shape, size] of [['wide', wide], ['phone', phone]])
     world.test(`no screen has a violation, ${scheme}, ${shape}`, async (_, demo) => {
@@ -60,7 +96,7 @@ for (const scheme of ['light', 'dark'])
         mentor: ['today', 'pair', 'questionnaire', 'me'],
         mentee: ['today', 'pair', 'questionnaire', 'questionnaire/adaptation', 'me'],
         psychologist: ['today', 'people', 'questionnaire', 'me'],
-        administrator: ['people', 'admin', 'admin/audit', 'admin/backup'],
+        administrator: ['people', 'admin', 'admin/plugins', 'admin/audit', 'admin/backup'],
       };
       for (const [login, names] of Object.entries(screens)) {
         const one = await demo.person(login, options);
@@ -102,6 +138,7 @@ for (const scheme of ['light', 'dark'])
           await check(one, 'mentee/propose', found);
         }
         if (login === 'administrator') {
+          if ((scheme === 'light') === (shape === 'wide')) await plugins(demo, one, found); // each scheme and each shape once
           await demo.go(one, 'admin');
           await page.getByLabel('Name, login or role').fill('coach');
           await page.getByRole('link', { name: /Hakimov Alisher/ }).click();

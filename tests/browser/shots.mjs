@@ -57,6 +57,23 @@ try {
         await demo.go(psychologist, screen);
         await take(psychologist, `psychologist-${screen}`);
       }
+      const administrator = await demo.person('administrator', { size, scheme });
+      await demo.go(administrator, 'admin/plugins');
+      await take(administrator, 'plugins');
+      await demo.go(administrator, 'admin/plugins/matcher/successful-unsuccessful');
+      await administrator.page.locator('.verdict:not(:empty)').waitFor();
+      await take(administrator, 'plugin');
+      await administrator.page.getByRole('button', { name: 'Change a few things' }).click();
+      await administrator.page.locator('.cm-content').click();
+      await administrator.page.keyboard.press('Control+End');
+      await administrator.page.keyboard.type('x = = 1');
+      await administrator.page.locator('.verdict.bad').waitFor();
+      await take(administrator, 'plugin-problem');
+      for (const tab of await administrator.page.getByRole('tab').all()) {
+        await tab.click();
+        await demo.settled(administrator);
+        await take(administrator, `plugin-${(await tab.getAttribute('id')).replace('desk-tab-', '')}`);
+      }
       console.log(demo.trouble().join('\n'));
       await demo.leave();
     }

@@ -1,5 +1,5 @@
-// Caches the shell, so that the client opens without a network. Data is never cached here: it comes over the WebSocket.
-/* global SHELL, VERSION */
+// Caches the shell, so that the client opens without a network; what is large and for few (LATER) when it is first asked for. Data is never cached here: it comes over the WebSocket.
+/* global SHELL, LATER, VERSION */
 const cache_name = 'hamroh-' + VERSION;
 
 self.addEventListener('install', (event) => {
@@ -17,11 +17,19 @@ self.addEventListener('activate', (event) => {
 // The page itself from the network first, so that a new version is seen; what has a hash in its name from the cache first.
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
-  if (event.request.method !== 'GET' || url.origin !== location.origin || !SHELL.includes(url.pathname)) return;
+  if (event.request.method !== 'GET' || url.origin !== location.origin || !(SHELL.includes(url.pathname) || LATER.includes(url.pathname))) return;
   const from_cache = () => caches.match(url.pathname);
+  const from_network = () =>
+    fetch(event.request).then((answer) => {
+      if (answer.ok && LATER.includes(url.pathname)) {
+        const copy = answer.clone();
+        event.waitUntil(caches.open(cache_name).then((cache) => cache.put(url.pathname, copy)));
+      }
+      return answer;
+    });
   event.respondWith(
     url.pathname === '/'
       ? fetch(event.request).catch(from_cache)
-      : from_cache().then((found) => found ?? fetch(event.request)),
+      : from_cache().then((found) => found ?? from_network()),
   );
 });

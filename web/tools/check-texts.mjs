@@ -42,10 +42,12 @@ for (const id of all) {
 for (const line of readFileSync(path.join(src, 'i18n/uz.ftl'), 'utf8').split('\n'))
   if (/[ogOG]['‘’`]/.test(line)) problems.push(`uz.ftl: write oʻ and gʻ with U+02BB: ${line}`);
 
-// What is loaded later, and so may use the texts behind `## later`.
-const parts = /\/ui\/(admin\/|account\.tsx|audit_rows\.tsx|contacts\.tsx)/;
+// What is loaded later, and so may use the texts behind `## later`; and those behind `## plugins`.
+const parts = /\/ui\/(admin\/|plugins\/|account\.tsx|audit_rows\.tsx|contacts\.tsx)/;
+const of_plugins = /\/ui\/plugins\//;
 let code = '';
 let first = '';
+let others = '';
 const read = (folder) => {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const file = path.join(folder, entry.name);
@@ -54,6 +56,7 @@ const read = (folder) => {
       const text = readFileSync(file, 'utf8');
       code += text;
       if (!parts.test(file)) first += text;
+      if (!of_plugins.test(file)) others += text;
     }
   }
 };
@@ -61,11 +64,15 @@ read(src);
 // Families of texts that the code puts together: t(`state-${x}`).
 const families_in = (text) => [...text.matchAll(/`([a-z-]+-)\$\{/g)].map((m) => m[1]);
 const families = families_in(code);
-const early = families_in(first);
 for (const language of languages) {
-  const behind = readFileSync(path.join(src, 'i18n', language + '.ftl'), 'utf8').split(/^## later.*$/m)[1] ?? '';
-  for (const [, id] of behind.matchAll(/^([a-z][\w-]*) =/gm))
-    if (first.includes(`'${id}'`) || early.some((f) => id.startsWith(f))) problems.push(`${language}.ftl: ${id} is needed at once; write it above the line \`## later\``);
+  const source = readFileSync(path.join(src, 'i18n', language + '.ftl'), 'utf8');
+  for (const [line, user] of [['## later', first], ['## plugins', others]]) {
+    const behind = source.split(new RegExp(`^${line}.*$`, 'm'))[1] ?? '';
+    if (!behind) problems.push(`${language}.ftl: the line ${line} is missing`);
+    const early = families_in(user);
+    for (const [, id] of behind.matchAll(/^([a-z][\w-]*) =/gm))
+      if (user.includes(`'${id}'`) || early.some((f) => id.startsWith(f))) problems.push(`${language}.ftl: ${id} is needed before; write it above the line \`${line}\``);
+  }
 }
 for (const [, id] of code.matchAll(/\bt\('([a-z0-9-]+)'/g)) if (!all.has(id)) problems.push(`the code asks for ${id}, which no language has`);
 for (const id of all)

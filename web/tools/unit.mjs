@@ -17,7 +17,7 @@ await build({
   bundle: true,
   platform: 'node',
   format: 'esm',
-  loader: { '.ftl': 'text' },
+  loader: { '.ftl': 'text', '.lua': 'text', '.css': 'text' },
   jsx: 'automatic',
   jsxImportSource: 'preact',
   logLevel: 'warning',

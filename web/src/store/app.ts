@@ -139,7 +139,16 @@ async function settle(): Promise<void> {
   void outbox.flush();
 }
 
+type Heard = (method: string, params: Record<string, unknown>) => void;
+const hearers = new Set<Heard>();
+/** Notices that only some part of the client is concerned with. */
+export function on_notice(heard: Heard): () => void {
+  hearers.add(heard);
+  return () => hearers.delete(heard);
+}
+
 function notice(method: string, params: unknown): void {
+  for (const heard of hearers) heard(method, params as Record<string, unknown>);
   if (method === 'feed.event') take_event(params as FeedEvent);
   else if (method === 'feed.resync') void open_feed();
   else if (method === 'presence.changed') {

@@ -5,7 +5,9 @@ function parse(): string[] {
   return location.hash.replace(/^#\/?/, '').split('/').filter(Boolean).map(decodeURIComponent);
 }
 export const route = signal<string[]>(parse());
-addEventListener('hashchange', () => (route.value = parse()));
+/** What is not done yet may keep one where one is: true to stay. It puts the address right again. */
+export const guard: { stays?: (() => boolean) | undefined } = {};
+addEventListener('hashchange', () => guard.stays?.() || (route.value = parse()));
 
 export function to(...words: string[]): string {
   return '#/' + words.map(encodeURIComponent).join('/');

@@ -9,21 +9,16 @@ export const languages: { code: Language; name: string; tag: string }[] = [
   { code: 'ru', name: 'Русский', tag: 'ru-RU' },
   { code: 'en', name: 'English', tag: 'en-GB' },
 ];
-const sources: Record<Language, () => Promise<{ default: string }>> = {
+export type Sources = Record<Language, () => Promise<{ default: string }>>;
+const sources: Sources = {
   uz: () => import('../i18n/uz.ftl'),
   'uz-Cyrl': () => import('../i18n/uz-Cyrl.ftl'),
   ru: () => import('../i18n/ru.ftl'),
   en: () => import('../i18n/en.ftl'),
 };
 
-// Behind the line `## later` of each file: texts of parts that few people open.
-const later: Record<Language, () => Promise<{ default: string }>> = {
-  uz: () => import('../i18n/uz.ftl?later'),
-  'uz-Cyrl': () => import('../i18n/uz-Cyrl.ftl?later'),
-  ru: () => import('../i18n/ru.ftl?later'),
-  en: () => import('../i18n/en.ftl?later'),
-};
-let with_later = false;
+/** Those of parts that are loaded when they are first shown: see ui/later.ts. */
+const more = new Set<Sources>();
 
 export const language = signal<Language>('uz');
 const bundle = signal<FluentBundle | null>(null);
@@ -40,7 +35,8 @@ export function make_bundle(code: Language, source: string): FluentBundle {
 }
 
 export async function use_language(code: Language): Promise<void> {
-  const source = [await sources[code](), ...(with_later ? [await later[code]()] : [])].map((part) => part.default).join('\n');
+  const parts = await Promise.all([sources, ...more].map((from) => from[code]()));
+  const source = parts.map((part) => part.default).join('\n');
   bundle.value = make_bundle(code, source);
   language.value = code;
   document.documentElement.lang = tag();
@@ -51,14 +47,14 @@ export async function use_language(code: Language): Promise<void> {
   }
 }
 
-/** Before a part is shown whose texts are loaded later; from then on they are there in every language. */
-export async function later_texts(): Promise<void> {
-  if (with_later) return;
-  with_later = true;
+/** Before a part is shown whose texts are loaded with it; from then on they are there in every language. */
+export async function add_texts(from: Sources): Promise<void> {
+  if (more.has(from)) return;
+  more.add(from);
   try {
     await use_language(language.value);
   } catch (error) {
-    with_later = false; // without a network: tried again with the part itself
+    more.delete(from); // without a network: tried again with the part itself
     throw error;
   }
 }

@@ -403,6 +403,8 @@ function MyData() {
   );
 }
 
+export { with_texts } from './later';
+
 export function Account() {
   const rows = useLoad(() => call<SessionList>('session.list'), []);
   return (

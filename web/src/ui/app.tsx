@@ -2,7 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import { connection, is_admin, is_staff, me, roles, session, toast, waiting } from '../store/app';
 import { route, to } from '../store/route';
-import { later_texts, t } from '../store/texts';
+import { t } from '../store/texts';
 import { Bell } from './bell';
 import { Icon, Later, Skeleton } from './kit';
 import { Changes } from './screens/changes';
@@ -23,7 +23,7 @@ const screens: Record<string, () => preact.JSX.Element> = {
   people: People,
   changes: Changes,
   news: News,
-  admin: () => <Later load={() => later_texts().then(() => import('./admin/admin')).then((m) => m.Admin)} />,
+  admin: () => <Later load={() => import('./admin/admin').then((m) => m.with_texts(m.Admin))} />,
   me: Me,
 };
 
@@ -102,7 +102,7 @@ export function App() {
       <main id="main" tabIndex={-1} class={signed ? `screen-${here}` : 'alone'}>
         <Connection />
         {signed && me.value && <Bell here={here === 'news'} />}
-        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => later_texts().then(() => import('./account')).then((m) => m.SetUpFirst)} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
+        {!known ? <Skeleton rows={4} /> : session.value?.need ? <Later load={() => import('./account').then((m) => m.with_texts(m.SetUpFirst))} /> : signed ? <Screen key={`${here}/${here === 'questionnaire' ? (route.value[1] ?? '') : ''}`} /> : <SignIn />}
       </main>
       <Toast />
     </>

@@ -6,20 +6,20 @@ import { t } from '../store/texts';
 
 const paths: Record<string, string> = {
   today: 'M4 11 12 4l8 7M6 10v9h12v-9M10 19v-5h4v5',
-  pair: 'M8 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6ZM16.5 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM3 19c0-3 2-5 5-5s5 2 5 5M14 15c3.500-1 6 .5 6.500 4',
+  pair: 'M8 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6ZM16.5 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM3 19c0-3 2-5 5-5s5 2 5 5M14 15c3.5-1 6 .5 6.5 4',
   questionnaire: 'M6 4h12v16H6zM9 9h6M9 13h6M9 17h3',
   match: 'M5 6h5M5 12h5M5 18h5M19 6h-3M19 12h-3M19 18h-3M10 6l6 6M10 12l6-6M10 18h6',
-  people: 'M12 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7ZM5 20c0-4 3-6 7-6s7 2 7 6',
+  people: 'M12 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7ZM5 20c0-4 3-6 7-6s7 2 7 6',
   changes: 'M4 19h16M6 15l4-5 3 3 5-7M18 6h-4M18 6v4',
-  admin: 'M12 3.500 5 6v5.500c0 4.500 3 7.500 7 9 4-1.500 7-4.500 7-9V6zM9 12l2.200 2.200L15 10',
-  me: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 12a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5ZM7 18c1-2.500 3-3.500 5-3.500s4 1 5 3.500',
-  bell: 'M6 16V11a6 6 0 0 1 12 0v5l1.500 2h-15zM10 20.500h4',
-  send: 'M4 12 20 5l-5 15-3.500-6.500zM11.500 13.500 20 5',
+  admin: 'M12 3.5 5 6v5.5c0 4.5 3 7.5 7 9 4-1.5 7-4.5 7-9V6zM9 12l2.2 2.2L15 10',
+  me: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM7 18c1-2.5 3-3.5 5-3.5s4 1 5 3.5',
+  bell: 'M6 16V11a6 6 0 0 1 12 0v5l1.5 2h-15zM10 20.5h4',
+  send: 'M4 12 20 5l-5 15-3.5-6.5zM11.5 13.5 20 5',
   clock: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4l3 2',
-  check: 'M5 12.500 10 17l9-10',
+  check: 'M5 12.5 10 17l9-10',
   lock: 'M7 11h10v8H7zM9 11V8a3 3 0 0 1 6 0v3',
-  undo: 'M9 7 5 11l4 4M5 11h9a4.500 4.500 0 0 1 0 9h-3',
-  warn: 'M12 4 3 19h18zM12 10v4M12 16.500v.5',
+  undo: 'M9 7 5 11l4 4M5 11h9a4.5 4.5 0 0 1 0 9h-3',
+  warn: 'M12 4 3 19h18zM12 10v4M12 16.5v.5',
   flag: 'M6 20V5h10l-2 4 2 4H6',
 };
 export function Icon({ name }: { name: string }) {
@@ -100,7 +100,7 @@ export function Broken({ error, again }: { error: unknown; again: () => void }) 
 export function Loaded<T>(props: { of: { value: T | undefined; error: unknown; again: () => void }; rows?: number; children: (value: T) => ComponentChildren }) {
   if (props.of.value !== undefined) return <>{props.children(props.of.value)}</>;
   if (props.of.error) return <Broken error={props.of.error} again={props.of.again} />;
-  return <Skeleton rows={props.rows ?? 3} />;
+  return props.rows === 0 ? null : <Skeleton rows={props.rows ?? 3} />;
 }
 
 export function Dialog(props: { title: string; close: () => void; children: ComponentChildren }) {
@@ -191,10 +191,10 @@ export function Codes({ codes, close }: { codes: Code[]; close: () => void }) {
 }
 
 /** Part of the page whose code is loaded when it is first shown. */
-export function Later({ load }: { load: () => Promise<() => preact.JSX.Element> }) {
+export function Later({ load, rows = 2 }: { load: () => Promise<() => preact.JSX.Element>; rows?: number }) {
   const part = useLoad(() => load().then((component) => ({ component })), []);
   return (
-    <Loaded of={part} rows={2}>
+    <Loaded of={part} rows={rows}>
       {({ component: Part }) => <Part />}
     </Loaded>
   );

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Envelope, Person } from '../../client/api';
 import { attempt, be_visible, call, connection, keep_records, session, sign_out, toast, visible } from '../../store/app';
-import { later_texts, t, weekday } from '../../store/texts';
+import { t, weekday } from '../../store/texts';
 import { Act, Later, Loaded, Title, useLoad } from '../kit';
 import { Languages } from '../languages';
 
@@ -173,7 +173,7 @@ export function Me() {
         <Languages />
       </section>
       {session.value?.person && <Seen />}
-      <Later load={() => later_texts().then(() => import('../account')).then((m) => m.Account)} />
+      <Later load={() => import('../account').then((m) => m.with_texts(m.Account))} />
       <Act class="wide" do={sign_out} disabled={connection.value !== 'open'}>
         {t('sign-out')}
       </Act>

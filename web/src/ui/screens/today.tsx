@@ -1,10 +1,10 @@
 // The first screen of every role: at most five things, the most urgent first, each one sentence, one button and its clock.
 import { useEffect, useState } from 'preact/hooks';
 import type { Envelope, Programme, Today } from '../../client/api';
-import { call, is_staff, list, on_event, session } from '../../store/app';
+import { call, is_admin, is_staff, list, on_event, session } from '../../store/app';
 import { to } from '../../store/route';
 import { date, given_name, left, number, say, t, weekday } from '../../store/texts';
-import { Empty, Icon, Loaded, Title, useLoad } from '../kit';
+import { Empty, Icon, Later, Loaded, Title, useLoad } from '../kit';
 import { Ikat } from '../languages';
 
 interface Overview {
@@ -106,6 +106,7 @@ export function TodayScreen() {
       <div role="status" class="thanks">
         {thanks && t('thanks-done')}
       </div>
+      {is_admin.value && <Later rows={0} load={() => import('../plugins/returned').then((m) => m.Returned)} />}
       <Loaded of={things} rows={3}>
         {({ items }) =>
           items.length === 0 ? (
