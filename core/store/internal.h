@@ -249,6 +249,7 @@ bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
 // Every value but "head" gets a hash beside it ("sum:" and its name), since nothing else vouches for it, and
 // "turn" gets the number of the transaction: were an older one taken for the newest, that would show.
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
+int hm_meta_turn(struct hm_store *store, MDB_txn *txn); // for a transaction that puts nothing else here
 struct hm_types *hm_types_core(void); // only the core's
 // ---- changing shapes (index.c, shape.c); what is kept of them: see shape.c
 // ---------------------------------------------------------------------------

@@ -111,6 +111,8 @@ static bool once(struct hm_store *store, bool (*fn)(struct work *w, struct hm_er
     if (!hm_store_sound(store, err)) return false;
     int rc = mdb_txn_begin(store->env, NULL, 0, &w.txn);
     bool ok = rc ? hm_mdb_fail(err, rc, store->dir, "begin to write") : fn(&w, err);
+    if (ok) rc = hm_meta_turn(store, w.txn);
+    if (ok && rc) ok = hm_mdb_fail(err, rc, store->dir, "write");
     // A key must be on disk before what is sealed with it.
     ok = ok && (!w.new_keys || hm_keyring_store(store->keyring, w.new_keys, err));
     if (ok) {

@@ -91,17 +91,20 @@ static int put_meta(struct hm_store *store, MDB_txn *txn, const char *name, stru
     return mdb_put(txn, store->meta, &key, &val, 0);
 }
 
+int hm_meta_turn(struct hm_store *store, MDB_txn *txn) {
+    uint64_t turn = mdb_txn_id(txn);
+    return put_meta(store, txn, "turn", (struct hm_str){(char *)&turn, sizeof turn});
+}
+
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
     char sum_name[80];
     uint8_t sum[HM_HASH];
-    uint64_t turn = mdb_txn_id(txn);
     snprintf(sum_name, sizeof sum_name, "sum:%s", name);
     crypto_generichash(sum, sizeof sum, (const uint8_t *)value.ptr, value.len, NULL, 0);
     int rc = put_meta(store, txn, name, value);
     if (!rc && strcmp(name, "head") != 0)
         rc = put_meta(store, txn, sum_name, (struct hm_str){(char *)sum, HM_HASH});
-    if (!rc) rc = put_meta(store, txn, "turn", (struct hm_str){(char *)&turn, sizeof turn});
-    return rc;
+    return rc ? rc : hm_meta_turn(store, txn);
 }
 
 // ---- doubt
