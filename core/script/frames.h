@@ -49,6 +49,10 @@ enum hm_frame {
 //   "$react"  params {"change":{seq,time,by,method,action,type,id,record}}: runs the reactions to it
 //   "$every"  params {"plugin","cron","due"}
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get
+//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what the plugins
+//            declare, upgraded if need be. Gives {"looked","last":id,"more",
+//            "changes":[{"what","field","records","example":id}], and unless dry "items":[{"id","data"}]:
+//            those whose data is another then}
 
 // What HM_F_UNSEALED says first. ABSENT is also told of a record that the caller may not read.
 enum hm_unsealed { HM_UNSEALED_NOT, HM_UNSEALED_OK, HM_UNSEALED_ABSENT };

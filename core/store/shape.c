@@ -95,6 +95,43 @@ bool hm_shape_stale(struct hm_store *store, size_t most, struct hm_buf *out, str
     return !rc || rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, store->dir, "read");
 }
 
+bool hm_shape_each_type(struct hm_read *read, void (*fn)(void *arg, struct hm_str type), void *arg,
+                        struct hm_error *err) {
+    struct hm_buf behind = {0};
+    MDB_cursor *cursor = NULL;
+    MDB_val k = {0}, v;
+    int rc = mdb_cursor_open(read->txn, read->store->rec, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+    while (!rc) {
+        struct hm_str type = type_of_key(hm_val_str(k));
+        fn(arg, type);
+        hm_buf_clear(&behind);
+        hm_buf_str(&behind, type);
+        hm_buf_char(&behind, '\1'); // the smallest key behind all of the type
+        k = hm_val(hm_buf_view(&behind));
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    }
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&behind);
+    return rc == MDB_NOTFOUND || hm_mdb_fail(err, rc, read->store->dir, "read");
+}
+
+size_t hm_shape_count(struct hm_read *read, struct hm_str type, size_t most) {
+    struct hm_buf prefix = {0};
+    MDB_cursor *cursor = NULL;
+    MDB_val k, v;
+    size_t count = 0;
+    hm_record_key(type, (struct hm_str){0}, &prefix);
+    k = hm_val(hm_buf_view(&prefix));
+    int rc = mdb_cursor_open(read->txn, read->store->rec, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; !rc && count < most && hm_str_starts(hm_val_str(k), hm_buf_view(&prefix)); count++)
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&prefix);
+    return count;
+}
+
 // ---- a transaction of its own
 // ------------------------------------------------------------------------------------------
 
@@ -197,6 +234,20 @@ struct beginning {
     struct hm_str turned;
 };
 
+static int any_record(struct hm_store *store, MDB_txn *txn, const char *type, bool *any) {
+    struct hm_buf prefix = {0};
+    MDB_cursor *cursor = NULL;
+    MDB_val k, v;
+    hm_record_key(hm_str_of(type), (struct hm_str){0}, &prefix);
+    k = hm_val(hm_buf_view(&prefix));
+    int rc = mdb_cursor_open(txn, store->rec, &cursor);
+    if (!rc) rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    *any = !rc && hm_str_starts(hm_val_str(k), hm_buf_view(&prefix));
+    if (cursor) mdb_cursor_close(cursor);
+    hm_buf_free(&prefix);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static bool begin(struct work *w, struct hm_error *err) {
     const struct beginning *b = w->arg;
     struct hm_coming *c = b->coming;
@@ -210,7 +261,13 @@ static bool begin(struct work *w, struct hm_error *err) {
         const struct hm_type *type = hm_types_at(c->types, t);
         struct coming_type *one = &c->list[c->count];
         *one = (struct coming_type){.type = type, .turned = hm_listed(b->turned, hm_str_of(type->name))};
-        if (take_fresh(type, hm_buf_view(&before), one, NULL) || one->turned) c->count++;
+        if (!take_fresh(type, hm_buf_view(&before), one, NULL) && !one->turned) continue;
+        bool any = true;
+        int rc = any_record(w->store, w->txn, type->name, &any);
+        if (rc) hm_buf_free(&before);
+        if (rc) return hm_mdb_fail(err, rc, w->store->dir, "read");
+        one->built = !any;
+        c->count++;
     }
     hm_put_str(&note, hm_types_json(c->types));
     hm_put_str(&note, b->turned);
@@ -221,7 +278,7 @@ static bool begin(struct work *w, struct hm_error *err) {
 }
 
 bool hm_shape_begin(struct hm_store *store, struct hm_types *coming, struct hm_str turned,
-                    struct hm_error *err) {
+                    struct hm_buf *todo, struct hm_error *err) {
     if (store->coming) return hm_fail(err, HM_CONFLICT, "another change of records is being prepared");
     struct hm_coming *c = hm_alloc(sizeof *c);
     struct beginning b = {c, turned};
@@ -229,6 +286,8 @@ bool hm_shape_begin(struct hm_store *store, struct hm_types *coming, struct hm_s
     c->list = hm_alloc_array(hm_types_count(coming) + 1, sizeof *c->list);
     bool ok = in_txn(store, begin, &b, err);
     store->coming = c;
+    for (size_t i = 0; ok && i < c->count; i++)
+        if (!c->list[i].built) hm_packed_add(todo, hm_str_of(c->list[i].type->name));
     if (!ok) hm_coming_free(store);
     return ok;
 }

@@ -13,8 +13,9 @@
 // Begins. turned (packed names): types whose records somebody looks at one by one, see hm_shape_put; of the
 // others only indexes are built. HM_CONFLICT while something of an earlier change is still to be done. What
 // was begun and not put in force before the server ended is given up by the next opening.
+// todo (packed) gets the names of the types that have records to be looked at or put into indexes.
 bool hm_shape_begin(struct hm_store *store, struct hm_types *coming, struct hm_str turned,
-                    struct hm_error *err);
+                    struct hm_buf *todo, struct hm_error *err);
 // A type that is not turned, `count` records of it behind the id `after` (in out: where it came to); *more:
 // false when it is done. HM_CONFLICT: two records would share a value of a unique index; both are named.
 bool hm_shape_build(struct hm_store *store, struct hm_str type, char after[HM_ID_MAX + 1], unsigned *count,
@@ -33,6 +34,11 @@ struct hm_shape_step {
 bool hm_shape_put(struct hm_store *store, const struct hm_shape_step *step, struct hm_error *err);
 // Up to `most` records (packed: type, id by turns) that were written since they were looked at. Any thread.
 bool hm_shape_stale(struct hm_store *store, size_t most, struct hm_buf *out, struct hm_error *err);
+// Types that have records, in order; and how many a type has, counted up to `most`. Any thread.
+bool hm_shape_each_type(struct hm_read *read, void (*fn)(void *arg, struct hm_str type), void *arg,
+                        struct hm_error *err);
+size_t hm_shape_count(struct hm_read *read, struct hm_str type, size_t most);
+
 bool hm_shape_drop(struct hm_store *store, struct hm_error *err); // given up; harmless when there is nothing
 // What is to be done after that, however it ended: settle (in writes), tidy (away with what is not needed).
 struct hm_shape_rest {

@@ -36,9 +36,11 @@ static struct hm_types *parse(const char *json) {
 
 static void begin(struct fx *f, const char *json, const char *turned) {
     struct hm_types *types = parse(json);
-    struct hm_buf names = {0};
+    struct hm_buf names = {0}, todo = {0};
     if (turned) hm_packed_add(&names, S(turned));
-    if (!hm_shape_begin(f->store, types, hm_buf_view(&names), &f->err)) fail_msg("begin: %s", f->err.message);
+    if (!hm_shape_begin(f->store, types, hm_buf_view(&names), &todo, &f->err))
+        fail_msg("begin: %s", f->err.message);
+    hm_buf_free(&todo);
     hm_buf_free(&names);
     hm_types_unref(types);
 }

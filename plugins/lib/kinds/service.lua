@@ -1,6 +1,7 @@
 -- service{ id, title, records, methods, on, every, tests }: record types with their fields and indexes, methods, reactions.
 -- Declarations are checked here as far as they are data; what is wrong is told as "methods.pair.end.access: …".
 local check = require "lib.declare"
+local upgrade = require "lib.upgrade"
 
 return function(host)
   local schema = host.schema
@@ -24,7 +25,7 @@ return function(host)
 
   local function record(path, name, declared)
     check.name(path, name)
-    check.names(path, declared, { "title", "key", "about", "sealed", "fields", "open", "indexes" })
+    check.names(path, declared, { "title", "version", "upgrade", "key", "about", "sealed", "fields", "open", "indexes" })
     declared.key = declared.key or "uuid"
     if declared.key ~= "uuid" and declared.key ~= "natural" then fault(path .. ".key", "must be \"uuid\" or \"natural\"") end
     if declared.fields == nil then fault(path .. ".fields", "is missing") end
@@ -39,6 +40,7 @@ return function(host)
         if not declared.fields[field] then fault(path .. ".sealed[" .. i .. "]", "the record has no field '" .. tostring(field) .. "'") end
       end
     end
+    upgrade.check(path, declared)
     for index_name, one in pairs(declared.indexes or {}) do
       check.name(path .. ".indexes", index_name)
       index(path .. ".indexes." .. index_name, one, declared)
