@@ -18,6 +18,7 @@
 
 struct work {
     const char *data, *institution, *note, *to, *plugins;
+    bool remove, yes, confirm;
     int count; // words behind the action
     char **words;
     struct hm_client *client;
@@ -90,6 +91,15 @@ static bool read_plugin(const char *path, struct name *out, struct hm_buf *sourc
             "%s: its folder must say its kind (services, matchers, activities, questionnaires, reports)",
             path);
     id_of(source->data, path, out->id);
+    return true;
+}
+
+bool hm_plugin_read_file(const char *path, const struct hm_plugin_kind **kind, char *id, size_t id_size,
+                         struct hm_buf *source, struct hm_error *err) {
+    struct name name;
+    if (!read_plugin(path, &name, source, err)) return false;
+    *kind = name.kind;
+    snprintf(id, id_size, "%s", name.id);
     return true;
 }
 
@@ -228,12 +238,14 @@ static bool send_file(struct work *w, const char *path, const char *method, cons
     put_name(&params, &name);
     hm_json_member_str(&params, "source", hm_buf_view(&source));
     if (w->note) hm_json_member_str(&params, "note", hm_str_of(w->note));
+    if (w->confirm) hm_json_member_raw(&params, "confirm", HM_LIT("true"));
     hm_buf_char(&params, '}');
     ok = ask(w, method, hm_buf_view(&params), &result, &value);
     if (ok) {
         char version[64] = "";
         hm_json_get_text(value, "version", version, sizeof version);
         printf("%s %s: %s%s%s\n", name.kind->name, name.id, done, version[0] ? ", version " : "", version);
+        hm_plugin_print_spread(value);
     }
 out:
     hm_buf_free(&source);
@@ -267,20 +279,30 @@ static int do_list(struct work *w) {
     if (ok && hm_json_get(root, "items", &list)) {
         struct hm_json_iter it = hm_json_iter(list);
         while (hm_json_next(&it, NULL, &item)) {
-            char kind[65] = "", id[65] = "", layer[65] = "", version[65] = "";
+            char kind[65] = "", id[65] = "", layer[65] = "", version[65] = "", state[16] = "";
             hm_json_get_text(item, "kind", kind, sizeof kind);
             hm_json_get_text(item, "id", id, sizeof id);
             hm_json_get_text(item, "layer", layer, sizeof layer);
             hm_json_get_text(item, "version", version, sizeof version);
-            printf("%-14s %-26s %-12s %s\n", kind, id, layer, version);
+            hm_json_get_text(item, "state", state, sizeof state);
+            bool plain = strcmp(state, "good") == 0;
+            printf("%-14s %-26s %-12s %-12s%s%s\n", kind, id, layer, version, plain ? "" : " ",
+                   plain ? "" : state);
         }
     }
     if (ok && hm_json_get(root, "refused", &list)) {
         printf("What was refused when the plugins were loaded last:\n%.*s\n", (int)list.raw.len,
                list.raw.ptr);
     }
+    if (ok && hm_json_get(root, "behind", &list))
+        printf("The cluster has newer plugins, which do not go with those here:\n%.*s\n", (int)list.raw.len,
+               list.raw.ptr);
     hm_buf_free(&result);
     return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static bool is_layer(const char *word) {
+    return strcmp(word, "shipped") == 0 || strcmp(word, "cluster") == 0;
 }
 
 // The source of a plugin, of a version of it or (version NULL) of the one in force, appended to out.
@@ -288,7 +310,8 @@ static bool get_source(struct work *w, const struct name *name, const char *vers
     struct hm_buf params = {0}, result = {0};
     struct hm_json root, value;
     put_name(&params, name);
-    if (version) hm_json_member_str(&params, "version", hm_str_of(version));
+    bool layer = version && is_layer(version);
+    if (version) hm_json_member_str(&params, layer ? "layer" : "version", hm_str_of(version));
     hm_buf_char(&params, '}');
     bool ok = ask(w, "plugin.get", hm_buf_view(&params), &result, &root);
     if (ok && hm_json_get(root, "items", &value)) { // a worker answers with a list
@@ -338,7 +361,7 @@ static int do_history(struct work *w) {
         printf("%s %s is as shipped: nobody has pushed another here.\n", name.kind->name, name.id);
     struct hm_json_iter it = hm_json_iter(ok ? items : (struct hm_json){0});
     while (hm_json_next(&it, NULL, &item)) {
-        char version[65] = "", by[140] = "", when[32] = "";
+        char version[65] = "", by[140] = "", when[32] = "", state[16] = "";
         struct hm_buf note = {0};
         int64_t ms = 0;
         bool active = false;
@@ -350,64 +373,76 @@ static int do_history(struct work *w) {
         if (hm_json_get(item, "note", &value)) hm_json_string(value, &note);
         time_t seconds = (time_t)(ms / 1000);
         strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", gmtime_r(&seconds, &utc));
-        printf("%c %s  %s  %s  %s\n", active ? '*' : ' ', version, when, by[0] ? by : "-",
-               note.len ? note.data : "");
+        hm_json_get_text(item, "state", state, sizeof state);
+        bool plain = !state[0] || strcmp(state, "good") == 0;
+        printf("%c %s  %s  %s  %s%s%s\n", active ? '*' : ' ', version, when, by[0] ? by : "-",
+               plain ? "" : state, plain ? "" : "  ", note.len ? note.data : "");
         hm_buf_free(&note);
     }
     hm_buf_free(&result);
     return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
 }
 
-// The newest version that is not the one in force.
-static bool version_before(struct work *w, const struct name *name, char out[65]) {
-    struct hm_buf result = {0};
-    struct hm_json items, item, value;
-    out[0] = '\0';
-    if (get_history(w, name, &result, &items)) {
-        struct hm_json_iter it = hm_json_iter(items);
-        bool active = false;
-        while (!out[0] && hm_json_next(&it, NULL, &item)) {
-            bool passed = active;
-            if (hm_json_get(item, "active", &value) && !active) hm_json_bool(value, &active);
-            if (passed) hm_json_get_text(item, "version", out, 65);
-        }
-        if (!out[0])
-            hm_complain(HM_EXIT_FAILED, "plugin", "%s %s has no version before the one in force",
-                        name->kind->name, name->id);
+static void print_hunk(struct hm_json hunk) {
+    struct hm_json lines, line;
+    long long n[4];
+    static const char *const names[4] = {"from", "from_count", "to", "to_count"};
+    for (size_t i = 0; i < 4; i++) {
+        struct hm_json value;
+        int64_t number = 0;
+        if (hm_json_get(hunk, names[i], &value)) hm_json_int(value, &number);
+        n[i] = number;
     }
-    hm_buf_free(&result);
-    return out[0] != '\0';
+    printf("@@ -%lld,%lld +%lld,%lld @@\n", n[0], n[1], n[2], n[3]);
+    if (!hm_json_get(hunk, "lines", &lines)) return;
+    struct hm_json_iter it = hm_json_iter(lines);
+    while (hm_json_next(&it, NULL, &line)) {
+        struct hm_buf text = {0};
+        struct hm_json value;
+        if (hm_json_get(line, "op", &value)) hm_json_string(value, &text);
+        if (hm_json_get(line, "text", &value)) hm_json_string(value, &text);
+        printf("%s\n", text.len ? text.data : "");
+        hm_buf_free(&text);
+    }
 }
 
-// diff KIND ID: the version before against the one in force. diff KIND ID FILE: in force against the file.
-// diff KIND ID VERSION [VERSION]: against the one in force, or each other.
+static void print_diff(struct hm_json root) {
+    char from[65] = "", to[65] = "";
+    struct hm_json hunks, hunk;
+    hm_json_get_text(root, "from", from, sizeof from);
+    hm_json_get_text(root, "to", to, sizeof to);
+    if (!hm_json_get(root, "hunks", &hunks) || !hm_json_count(hunks)) return;
+    printf("--- %s\n+++ %s\n", from, to);
+    struct hm_json_iter it = hm_json_iter(hunks);
+    while (hm_json_next(&it, NULL, &hunk))
+        print_hunk(hunk);
+}
+
+// diff KIND ID: the version before (or what is below) against the one in force. diff KIND ID FILE: in force
+// against the file. diff KIND ID VERSION [VERSION]: against the one in force, or each other.
 static int do_diff(struct work *w) {
     struct name name;
-    struct hm_buf old_text = {0}, new_text = {0};
+    struct hm_buf params = {0}, result = {0}, source = {0};
     struct hm_error err = {0};
-    char before[65];
-    int used, result = 2;
+    struct hm_json root;
+    int used;
     if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
     const char *first = w->count > used ? w->words[used] : NULL;
     const char *second = w->count > used + 1 ? w->words[used + 1] : NULL;
     bool file = first && strchr(first, '.') && !second;
-    const char *old_version = file ? NULL : first;
-    if (!first && version_before(w, &name, before)) old_version = before;
-    bool ok = (first || old_version) && get_source(w, &name, old_version, &old_text);
-    if (ok && file && !hm_read_file(first, SOURCE_MAX, &new_text, &err)) {
-        fail_with(&err);
-        ok = false;
-    }
-    ok = ok && (file || get_source(w, &name, second, &new_text));
-    if (ok)
-        result = hm_plugin_diff(old_version ? old_version : "in force", hm_buf_view(&old_text),
-                                file     ? first
-                                : second ? second
-                                         : "in force",
-                                hm_buf_view(&new_text));
-    hm_buf_free(&old_text);
-    hm_buf_free(&new_text);
-    return result <= 1 ? HM_EXIT_DONE : HM_EXIT_FAILED;
+    bool ok = !file || hm_read_file(first, SOURCE_MAX, &source, &err);
+    if (!ok) fail_with(&err);
+    put_name(&params, &name);
+    if (file) hm_json_member_str(&params, "source", hm_buf_view(&source));
+    if (first && !file) hm_json_member_str(&params, "from", hm_str_of(first));
+    if (second) hm_json_member_str(&params, "to", hm_str_of(second));
+    hm_buf_char(&params, '}');
+    ok = ok && ask(w, "plugin.diff", hm_buf_view(&params), &result, &root);
+    if (ok) print_diff(root);
+    hm_buf_free(&params);
+    hm_buf_free(&result);
+    hm_buf_free(&source);
+    return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
 }
 
 static int do_rollback(struct work *w) {
@@ -418,17 +453,41 @@ static int do_rollback(struct work *w) {
     if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
     put_name(&params, &name);
     if (w->count > used) hm_json_member_str(&params, "version", hm_str_of(w->words[used]));
+    if (w->confirm) hm_json_member_raw(&params, "confirm", HM_LIT("true"));
     hm_buf_char(&params, '}');
     bool ok = ask(w, "plugin.rollback", hm_buf_view(&params), &result, &root);
     if (ok) {
         char version[65] = "";
         hm_json_get_text(root, "version", version, sizeof version);
         printf("%s %s: %s%s\n", name.kind->name, name.id,
-               version[0] ? "back to version " : "back to the shipped one", version);
+               version[0] ? "back to version " : "back to the one below", version);
+        hm_plugin_print_spread(root);
     }
     hm_buf_free(&params);
     hm_buf_free(&result);
     return ok ? HM_EXIT_DONE : HM_EXIT_FAILED;
+}
+
+static struct hm_plugin_layer layer_of(const struct work *w) {
+    return (struct hm_plugin_layer){.client = w->client,
+                                    .institution = w->institution,
+                                    .dir = w->words[0],
+                                    .note = w->note,
+                                    .remove = w->remove,
+                                    .yes = w->yes,
+                                    .confirm = w->confirm};
+}
+
+static int do_export(struct work *w) {
+    if (!hm_words_count("plugin", w->count, 1, 1) || !need_client(w)) return HM_EXIT_USAGE;
+    struct hm_plugin_layer layer = layer_of(w);
+    return hm_plugin_export_dir(&layer);
+}
+
+static int do_import(struct work *w) {
+    if (!hm_words_count("plugin", w->count, 1, 1) || !need_client(w)) return HM_EXIT_USAGE;
+    struct hm_plugin_layer layer = layer_of(w);
+    return hm_plugin_import_dir(&layer);
 }
 
 static int not_here(struct work *w) {
@@ -445,15 +504,22 @@ static const struct action {
 } actions[] = {
     {"new", do_new},           {"check", do_check}, {"test", do_test},       {"push", do_push},
     {"list", do_list},         {"get", do_get},     {"history", do_history}, {"diff", do_diff},
-    {"rollback", do_rollback}, {"try", not_here},   {"log", not_here},
+    {"rollback", do_rollback}, {"try", not_here},   {"log", not_here},       {"export", do_export},
+    {"import", do_import},
 };
 
 int hm_cmd_plugin(int argc, char **argv) {
     struct work w = {0};
     const struct hm_option options[] = {
-        {"--data", &w.data, NULL, false},       {"--institution", &w.institution, NULL, false},
-        {"--note", &w.note, NULL, false},       {"--to", &w.to, NULL, false},
-        {"--plugins", &w.plugins, NULL, false}, {0},
+        {"--data", &w.data, NULL, false},
+        {"--institution", &w.institution, NULL, false},
+        {"--note", &w.note, NULL, false},
+        {"--to", &w.to, NULL, false},
+        {"--plugins", &w.plugins, NULL, false},
+        {"--remove", NULL, &w.remove, false},
+        {"--yes", NULL, &w.yes, false},
+        {"--confirm", NULL, &w.confirm, false},
+        {0},
     };
     int count;
     char **words;

@@ -56,6 +56,12 @@ static const struct row rows[] = {
     {"zone_minutes", SIGNED, FIELD(zone_minutes), -720, 840, 300, NULL,
      "minutes ahead of UTC where an institution says nothing else; 300 is Tashkent"},
     {"workers_max", COUNT, FIELD(workers_max), 1, 64, 2, NULL, "worker processes of one institution"},
+    {"plugin_return_window_ms", COUNT, FIELD(plugin_return_window_ms), 0, 604800000, 600000, NULL,
+     "a plugin's new version that fails on calls within this time is taken back by itself, ms; 0: never"},
+    {"plugin_return_failures", COUNT, FIELD(plugin_return_failures), 1, 1000000, 5, NULL,
+     "so many calls must have failed by its fault"},
+    {"plugin_return_ratio", COUNT, FIELD(plugin_return_ratio), 0, 100, 20, NULL,
+     "and they must be so many in a hundred of the calls of the methods that fail"},
     {"queue_max", COUNT, FIELD(queue_max), 16, 1000000, 20000, NULL,
      "calls of one institution that may wait"},
     {"cpu_ms", COUNT, FIELD(cpu_ms), 10, 60000, 200, NULL, "CPU time of a plugin's method, ms"},
@@ -127,10 +133,26 @@ static const struct row rows[] = {
 
 // What is looked at each time it matters, so that a server takes it over while it runs (SIGHUP).
 static const char *const live[] = {
-    "workers_max",        "queue_max",          "cpu_ms",        "deadline_ms",     "memory_bytes",
-    "job_cpu_ms",         "job_deadline_ms",    "message_bytes", "connections_max", "job_memory_bytes",
-    "demo_from_anywhere", "session_idle_hours", "session_days",  "log_level",       "log_plugin_texts",
-    "metrics_token",      "drain_seconds",
+    "workers_max",
+    "queue_max",
+    "cpu_ms",
+    "deadline_ms",
+    "memory_bytes",
+    "job_cpu_ms",
+    "job_deadline_ms",
+    "message_bytes",
+    "connections_max",
+    "job_memory_bytes",
+    "plugin_return_window_ms",
+    "plugin_return_failures",
+    "plugin_return_ratio",
+    "demo_from_anywhere",
+    "session_idle_hours",
+    "session_days",
+    "log_level",
+    "log_plugin_texts",
+    "metrics_token",
+    "drain_seconds",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {

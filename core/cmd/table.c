@@ -52,7 +52,14 @@ static const char plugin_help[] =
     "  diff KIND ID                 the version before, and the one in force\n"
     "  diff KIND ID FILE            the one in force, and a file\n"
     "  diff KIND ID VERSION [VERSION]\n"
-    "  rollback KIND ID [VERSION]   back to an earlier version, or to the shipped one\n"
+    "  rollback KIND ID [VERSION]   back to an earlier version, or to the one below\n"
+    "  export DIR [--remove]        the whole layer as files, for git or serve --watch\n"
+    "  import DIR [--remove] [--yes] [--note TEXT]\n"
+    "      shows what would change, asks, and puts all of it in force or nothing;\n"
+    "      --remove: what DIR does not have goes back to the layer below\n"
+    "--institution cluster is the layer below every institution's own. VERSION may be\n"
+    "shipped or cluster, too. --confirm: also when stored records do not fit what\n"
+    "the new version declares of them.\n"
     "KIND is service, matcher, activity, questionnaire or report; the folder of a\n"
     "FILE (matchers/…) says its kind.\n";
 static const char backup_help[] =

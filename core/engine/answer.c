@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 #include "script/frames.h"
 
 #include <stdlib.h>
@@ -98,8 +99,13 @@ static void log_call(const struct call *call, enum hm_code code, uint64_t us) {
     const struct institution *inst = call->institution;
     bool known =
         call->core || (inst && inst->catalogue && hm_cat_method(inst->catalogue, hm_str_of(call->method)));
-    hm_log(HM_DEBUG, "call", "\"institution\":\"%s\",\"method\":\"%s\",\"code\":%d,\"us\":%llu",
-           inst ? inst->id : "", known ? call->method : "", (int)code, (unsigned long long)us);
+    struct hm_buf version = {0};
+    hm_buf_char(&version, ' ');
+    if (known && !call->core) hm_fresh_named(call, &version);
+    hm_log(HM_DEBUG, "call", "\"institution\":\"%s\",\"method\":\"%s\",\"code\":%d,\"us\":%llu%s",
+           inst ? inst->id : "", known ? call->method : "", (int)code, (unsigned long long)us,
+           version.len > 1 ? version.data : "");
+    hm_buf_free(&version);
 }
 
 static void count_call(const struct call *call, enum hm_code code) {
@@ -119,7 +125,7 @@ void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, st
         fail_audited(call, (struct told){code, message, data});
         return;
     }
-    struct hm_answer answer = {code, result, message, data};
+    struct hm_answer answer = {code, result, message, data, call->snapshot};
     if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
     count_call(call, code);
     // Whoever is told may make the next call at once: this one is in no list by then.
@@ -305,6 +311,7 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     item->call = call;
     item->depth = call->depth;
     item->commit.snapshot = r->snapshot;
+    item->commit.turn = call->turn;
     item->commit.from_core = false; // the store checks once more what a plugin may write
     item->seen = r->seen;
     item->intents = r->intents;
@@ -374,8 +381,10 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         return true;
     }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
+    call->snapshot = r.snapshot;
+    hm_fresh_answered(call);
     uint64_t most = call->engine->settings.output_bytes;
-    if (!call->job && most &&
+    if (!call->job && !call->pinned && most &&
         r.result.len > most) { // the host says so itself, unless it is no longer our host
         struct hm_buf data = {0};
         free(r.seen);
@@ -471,7 +480,12 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
     if (data.kind != HM_JSON_OBJECT) data.raw.len = 0; // a plugin may raise anything
     if (message.len > MESSAGE_MAX) message.len = MESSAGE_MAX;
     struct told told = {(enum hm_code)code, message, data.raw};
-    if (of_plugin(told.code)) log_plugin_error(call, data);
+    if (of_plugin(told.code)) {
+        log_plugin_error(call, data);
+        hm_fresh_failed(call, told.code, data.raw);
+    } else {
+        hm_fresh_answered(call);
+    }
     if (of_plugin(told.code) && !call->admin) {
         bool inside =
             told.code == HM_PLUGIN || told.code == HM_INTERNAL; // the message tells of the source, too

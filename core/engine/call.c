@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 #include "script/frames.h"
 
 #include <assert.h>
@@ -404,6 +405,7 @@ static void next_contended(struct institution *inst) {
 }
 
 void hm_call_dispatch(struct institution *inst) {
+    if (inst->turning) return; // for workers that are about to be of yesterday
     next_contended(inst);
     struct proc *proc;
     while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
@@ -437,7 +439,9 @@ void hm_call_again(struct call *call) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
     } else if (call->job) { // on its own worker, and in no lane: see next_contended
         struct proc *proc = hm_job_proc(call->job);
-        if (proc)
+        if (proc && proc->past)
+            hm_call_reason(call, HM_CONFLICT, "reason", "types_changed");
+        else if (proc)
             hm_proc_call(proc, call);
         else
             hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
@@ -455,6 +459,16 @@ void hm_call_again(struct call *call) {
     hm_inst_touch(inst);
 }
 
+void hm_call_outdated(struct call *call) {
+    call->moved++;
+    if (call->job) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "types_changed");
+        return;
+    }
+    hm_call_leave_lane(call);
+    hm_call_enqueue(call, true);
+}
+
 // Its worker is gone. Only the head was running, so only the head can be what brought the worker down.
 void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms) {
     struct institution *inst = call->institution;
@@ -463,17 +477,30 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
     } else if (deadline) {
         struct hm_buf data = {0};
-        hm_buf_printf(&data, "{\"limit_ms\":%u}", limit_ms);
+        hm_buf_printf(&data, "{\"limit_ms\":%u", limit_ms);
+        hm_fresh_named(call, &data);
+        hm_buf_char(&data, '}');
+        hm_fresh_failed(call, HM_DEADLINE, hm_buf_view(&data));
         hm_call_done(call, HM_DEADLINE, HM_LIT(""), HM_LIT("it ran past the hard deadline"),
                      hm_buf_view(&data));
         hm_buf_free(&data);
+    } else if (call->pinned) {
+        hm_call_fail(call, HM_INTERNAL, "the worker that was asked died");
     } else if (call->job && call->engine->draining) {
         hm_call_fail(call, HM_UNAVAILABLE, "server restarted");
     } else if (call->job) {
         hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
     } else if ((head && ++call->deaths >= 2) || (!head && ++call->moved > 8)) {
         hm_log(HM_ERROR, "call.worker_died_twice", "\"institution\":\"%s\"", inst->id);
-        hm_call_fail(call, HM_PLUGIN, call->admin ? "two workers died while they ran this" : "");
+        struct hm_buf data = {0};
+        hm_buf_char(&data, '{');
+        hm_fresh_named(call, &data);
+        hm_buf_char(&data, '}');
+        hm_fresh_failed(call, HM_PLUGIN, hm_buf_view(&data));
+        hm_call_done(call, HM_PLUGIN, HM_LIT(""),
+                     call->admin ? HM_LIT("two workers died while they ran this") : HM_LIT(""),
+                     hm_buf_view(&data));
+        hm_buf_free(&data);
     } else {
         hm_call_enqueue(call, true);
     }

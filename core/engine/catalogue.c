@@ -49,8 +49,22 @@ static bool parse_access(struct hm_json json, struct cat_method *out, struct hm_
     return true;
 }
 
+// Which service declares it, in which version. Methods come by name, so that those of a service mostly stand
+// together: it is looked up once.
+static void name_owner(const struct catalogue *cat, struct hm_json item, struct cat_method *m,
+                       const struct cat_method **last) {
+    struct hm_json service;
+    if (!hm_json_get_text(item, "plugin", m->plugin, sizeof m->plugin)) return;
+    if (*last && strcmp((*last)->plugin, m->plugin) == 0)
+        memcpy(m->version, (*last)->version, sizeof m->version);
+    else if (hm_cat_plugin(cat, "service", m->plugin, &service))
+        hm_json_get_text(service, "version", m->version, sizeof m->version);
+    *last = m;
+}
+
 static bool parse_methods(struct catalogue *cat, struct hm_error *err) {
     struct hm_json list, item, said;
+    const struct cat_method *last = NULL;
     if (!hm_json_get(cat->root, "methods", &list)) return true;
     if (list.kind != HM_JSON_ARRAY) return hm_fail(err, HM_PARAMS, "methods must be an array");
     struct hm_json_iter it = hm_json_iter(list);
@@ -64,6 +78,7 @@ static bool parse_methods(struct catalogue *cat, struct hm_error *err) {
             free(m);
             return false;
         }
+        name_owner(cat, item, m, &last);
         m->job = flag(item, "job");
         m->writes = flag(item, "writes");
         m->done =

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -298,6 +299,7 @@ static bool open_all(struct hm_engine *engine, struct hm_error *err) {
     struct hm_buf path = {0};
     struct dirent *entry;
     if (!hm_inst_open(engine, CLUSTER, NULL, err)) return false;
+    hm_layer_refresh(engine, false);
     path_of(engine, "institutions", &path);
     DIR *dir = opendir(path.data);
     while (dir && (entry = readdir(dir))) {
@@ -358,9 +360,11 @@ void hm_engine_close(struct hm_engine *engine) {
         hm_committer_stop(inst);
     }
     hm_engine_run_posted(engine);
+    hm_layer_close(engine);
     HASH_ITER(hh, engine->institutions, inst, next) {
         hm_inst_free(inst);
     }
+    hm_layer_unref(engine->layer);
     watchers_stop(engine);
     hm_history_close(engine);
     struct unopened *u, *next_u;

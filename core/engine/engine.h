@@ -30,6 +30,8 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     int zone_minutes; // offset of the institution's zone, 300 for Tashkent
     char watch_dir[512], watch_institution[65];
     bool clock_manual;
+    // a fresh version of a plugin that fails on live calls is taken back (core/engine/fresh.c)
+    unsigned plugin_return_window_ms, plugin_return_failures, plugin_return_ratio;
     uint64_t map_bytes, map_max;
     // operations
     unsigned log_level;      // enum hm_level
@@ -99,6 +101,7 @@ struct hm_answer {
     struct hm_str result;
     struct hm_str message;
     struct hm_str data;
+    uint64_t snapshot; // that a worker read, for the engine's own questions
 };
 typedef void (*hm_answer_fn)(void *arg, const struct hm_answer *answer);
 // params: JSON text of an object or array, already checked as JSON; empty = {}. Copied if needed later.

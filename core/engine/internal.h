@@ -43,10 +43,14 @@ struct commit_item;
 struct errand;
 struct institution;
 struct job;
+struct layer;
 struct live;
 struct proc;
+struct reshape;
+struct spread;
 struct trial;
 struct watch;
+struct watched;
 
 // ---- the engine ---------------------------------------------------------------------------------------
 struct posted { // work for the loop, from any thread
@@ -77,6 +81,7 @@ struct counters {
     uint64_t batch[11]; // calls per commit: 1, 2, 4, ... 1024
     uint64_t workers_started, workers_ended[HM_ENDS], workers_refused, bad_frames, jobs;
     uint64_t reactions_dropped;
+    uint64_t plugins_returned, plugins_failing, plugins_broken;
     uint64_t refused_queue, refused_rate, refused_size; // by a limit
     struct hm_times call_time;                          // from its coming to its answer; calls of clients
     struct hm_times commit_time;                        // one transaction with its fsync
@@ -116,6 +121,9 @@ struct hm_engine {
     struct past *past;      // attempts at signing in that are not written down yet
     size_t past_count;
     int64_t next_sweep_us;
+    struct layer *layer;       // the cluster's, as its store says now (layer.c)
+    struct spread *spreads;    // deploys of it that wait for the institutions
+    unsigned following;        // trials of it under way
     struct unopened *unopened; // institutions whose store could not be opened
     uint8_t seeds[4096];
     size_t seeds_left;
@@ -179,6 +187,12 @@ struct institution {
     struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
     unsigned types_coming; // changes of types that were submitted and are not done
     struct trial *trial;   // one deploy, check or watch at a time
+    struct reshape *reshape; // types that are about to change (reshape.c)
+    bool turning;            // writes and calls wait for them
+    uint64_t turn;           // see hm_store_turn, as it was last heard of
+    uint64_t turn_seq;       // last change before they came into force
+    bool rest_due, resting;  // of an earlier change something is to be done, is being done
+    uint64_t rest_not_before_us;
 
     struct call *queue;      // waiting for a worker
     struct call *unresolved; // came before the first catalogue
@@ -190,6 +204,13 @@ struct institution {
     struct call *resumed;    // waited for one of those, which has ended
     size_t waiting;          // queue + unresolved + contended + delayed
     uint64_t pressed_us;     // since when calls have been waiting for more workers, or 0
+
+    struct layer *layer;         // the cluster's, as this institution has it; NULL: none of it
+    struct layer *layer_refused; // this one was tried, and does not go with the institution's own plugins
+    struct hm_buf layer_errors;  // why (JSON array)
+    struct hm_buf without;       // what is left out since it does not load (rescue.c): JSON array
+    bool without_told;
+    struct watched *watched_plugins; // whose failures are counted (fresh.c)
 
     struct expiry expiry;
     struct live *sessions; // by token hash
@@ -231,6 +252,7 @@ enum access { ACCESS_PUBLIC, ACCESS_SIGNED_IN, ACCESS_ROLES, ACCESS_ADMIN, ACCES
 struct cat_method {
     UT_hash_handle hh;
     char name[129];
+    char plugin[HM_NAME_MAX + 1], version[13]; // the service that declares it; "": it was not told
     enum access access;
     struct hm_json roles; // array
     bool job, writes, done;
@@ -303,6 +325,9 @@ struct call {
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
+    uint64_t turn;     // of its worker
+    uint64_t snapshot; // of its result
+    bool pinned; // to the worker that has it: when that is gone, the call has failed
     uint64_t began_us;
 };
 
@@ -318,6 +343,7 @@ bool hm_call_needs_catalogue(struct call *call);
 void hm_call_dispatch(struct institution *inst);
 void hm_call_close(struct institution *inst, const char *why); // fails all that wait
 void hm_call_again(struct call *call);                         // after a conflict
+void hm_call_outdated(struct call *call);                      // its worker went by types of before
 void hm_call_free_audits(struct call *call);
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose);
@@ -399,7 +425,9 @@ struct commit_item {
     struct commit_item *next;
     struct institution *institution;
     struct hm_commit commit;
-    struct hm_types *types; // set: puts these in force instead of writing
+    struct hm_types *types; // set: puts these in force together with what it writes
+    bool (*special)(struct commit_item *item, struct hm_error *err); // commit thread: does this instead
+    unsigned settle; // instead: so many records are written in their new form
     bool ok;                // the batch is durable; then commit.code says what became of this one
     struct hm_error error;  // when not ok
     void (*done)(struct commit_item *item); // loop; the item is freed behind it
@@ -454,6 +482,8 @@ struct proc {
     enum proc_role role;
     enum proc_state state;
     unsigned generation;
+    uint64_t turn; // of the types it goes by
+    bool past;     // others are in force
     pid_t pid;
     int fd, pidfd;
     ev_io readable, writable, exited;
@@ -476,6 +506,13 @@ struct proc {
 
 struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
                            bool run_tests, struct hm_error *err);
+struct loading { // what a worker loads beside what is stored; JSON arrays, see INIT in script/frames.h
+    struct hm_str candidates, tests, without;
+    const struct layer *layer;
+    bool run_tests;
+};
+struct proc *hm_proc_load(struct institution *inst, enum proc_role role, const struct loading *loading,
+                          struct hm_error *err);
 void hm_proc_call(struct proc *proc, struct call *call);
 void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str payload);
 void hm_proc_flush(struct proc *proc);
@@ -511,7 +548,13 @@ struct trial {
     struct proc *proc;           // NULL once it is gone
     struct catalogue *catalogue; // after READY
     unsigned busy;               // commit items under way that name it; then the loss of its worker waits
-    bool typing;                 // hm_trial_types was called: the types in force are, or will be, its own
+    bool typing;                 // hm_trial_types was called: the types in force may become its own
+    bool follows;                // it tries another layer of the cluster:
+    struct layer *layer;         // this one; NULL: nothing. Owned
+    bool look;                   // only what would be lost is asked for
+    bool confirm;                // and somebody has said yes to it
+    bool prepared;               // its types wait for hm_trial_force
+    struct hm_buf changes;       // what would be or is lost: JSON array, see reshape.h
     void *arg;
     void (*ready)(struct trial *trial);
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
@@ -520,7 +563,17 @@ struct trial {
 };
 // candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
 struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
-void hm_trial_types(struct trial *trial); // puts its types in force
+// The same over another layer of the cluster; tests: [{"kind","id"}], whose tests are run.
+struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, struct hm_str tests,
+                                struct hm_error *err);
+// Prepares its types beside those in force (reshape.c); then `typed`, with HM_CONFLICT and `changes` when
+// something would be lost.
+void hm_trial_types(struct trial *trial);
+// The item puts them in force with what it writes. It must be submitted at once.
+void hm_trial_force(struct trial *trial, struct commit_item *item);
+bool hm_trial_lossy(const struct trial *trial);
+// {"reason":"lossy","changes":[…]}
+void hm_trial_lossy_json(const struct trial *trial, struct hm_buf *out);
 void hm_trial_adopt(struct trial *trial); // its worker serves from now on; frees the trial
 void hm_trial_end(struct trial *trial);   // stops its worker, frees the trial
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat);

@@ -39,6 +39,11 @@ static const struct figure figures[] = {
     {"hamroh_workers_refused_total", "Worker processes whose plugins did not load", FIGURE(workers_refused)},
     {"hamroh_worker_bad_frames_total", "Frames of workers that could not be read", FIGURE(bad_frames)},
     {"hamroh_jobs_total", "Jobs started", FIGURE(jobs)},
+    {"hamroh_plugins_returned_total", "Fresh versions of plugins that were taken back, since they failed",
+     FIGURE(plugins_returned)},
+    {"hamroh_plugins_failing_total", "Plugins that were found to keep failing", FIGURE(plugins_failing)},
+    {"hamroh_plugins_broken_total", "Plugins that were left out, since they no longer load",
+     FIGURE(plugins_broken)},
     {"hamroh_reactions_dropped_total", "Reactions that were dropped", FIGURE(reactions_dropped)},
 };
 

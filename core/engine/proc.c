@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "engine/internal.h"
+#include "engine/plugin.h"
+#include "engine/reshape.h"
 #include "engine/spawn.h"
 #include "script/frames.h"
 
@@ -68,6 +70,7 @@ void hm_proc_call(struct proc *proc, struct call *call) {
     if (++call->engine->last_call == 0) call->engine->last_call = 1;
     call->id = call->engine->last_call;
     call->audit_count = 0;
+    call->turn = proc->turn;
     size_t at = frame_begin(b, HM_F_CALL, call->id);
     hm_put_str(b, hm_str_of(call->method));
     hm_put_str(b, call->params.raw);
@@ -278,7 +281,11 @@ static bool take_answer(struct proc *proc, uint8_t kind, struct hm_str payload) 
     hm_call_list(call, NULL, false);
     call->proc = NULL;
     proc->flight_count--;
-    bool ok = kind == HM_F_RESULT ? hm_call_result(call, payload) : hm_call_error(call, payload);
+    bool ok = true;
+    if (hm_reshape_outdated(proc, call, kind, payload))
+        hm_call_outdated(call);
+    else
+        ok = kind == HM_F_RESULT ? hm_call_result(call, payload) : hm_call_error(call, payload);
     if (!ok) { // it is still the head, for lost()
         hm_call_list(call, &proc->flight, true);
         call->proc = proc;
@@ -391,8 +398,12 @@ static void on_exited(struct ev_loop *loop, ev_io *watcher, int events) {
 
 // ---- start and upkeep ---------------------------------------------------------------------------------
 
-static void init_json(const struct institution *inst, enum proc_role role, struct hm_str candidates,
-                      bool run_tests, struct hm_buf *b) {
+static struct hm_str or_empty(struct hm_str array) {
+    return array.len ? array : HM_LIT("[]");
+}
+
+static void init_json(const struct institution *inst, enum proc_role role, const struct loading *loading,
+                      struct hm_buf *b) {
     const struct hm_settings *s = &inst->engine->settings;
     bool job = role == PROC_JOB;
     hm_buf_char(b, '{');
@@ -400,8 +411,11 @@ static void init_json(const struct institution *inst, enum proc_role role, struc
     hm_json_member_str(b, "plugin_dir", hm_str_of(s->plugin_dir));
     hm_json_member_int(b, "zone_minutes", inst->zone_minutes);
     hm_json_member_raw(b, "languages", HM_LIT("[\"uz\",\"uz-Cyrl\",\"ru\",\"en\"]"));
-    hm_json_member_raw(b, "run_tests", run_tests ? HM_LIT("true") : HM_LIT("false"));
-    hm_json_member_raw(b, "candidates", candidates.len ? candidates : HM_LIT("[]"));
+    hm_json_member_raw(b, "run_tests", loading->run_tests ? HM_LIT("true") : HM_LIT("false"));
+    hm_json_member_raw(b, "base", or_empty(hm_layer_sources(loading->layer)));
+    hm_json_member_raw(b, "without", or_empty(loading->without));
+    hm_json_member_raw(b, "candidates", or_empty(loading->candidates));
+    hm_json_member_raw(b, "tests", or_empty(loading->tests));
     hm_json_key(b, "limits");
     hm_buf_char(b, '{');
     hm_json_member_int(b, "cpu_ms", job ? s->job_cpu_ms : s->cpu_ms);
@@ -413,6 +427,15 @@ static void init_json(const struct institution *inst, enum proc_role role, struc
 
 struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct hm_str candidates,
                            bool run_tests, struct hm_error *err) {
+    struct loading loading = {.candidates = candidates,
+                              .without = hm_buf_view(&inst->without),
+                              .layer = inst->layer,
+                              .run_tests = run_tests};
+    return hm_proc_load(inst, role, &loading, err);
+}
+
+struct proc *hm_proc_load(struct institution *inst, enum proc_role role, const struct loading *loading,
+                          struct hm_error *err) {
     struct hm_engine *engine = inst->engine;
     struct proc *proc = hm_alloc(sizeof *proc);
     struct hm_buf json = {0}, payload = {0};
@@ -424,6 +447,7 @@ struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct
     proc->institution = inst;
     proc->role = role;
     proc->generation = inst->generation;
+    proc->turn = inst->turn;
     proc->started_us = proc->idle_since_us = hm_mono_us();
     ev_io_init(&proc->readable, on_readable, proc->fd, EV_READ);
     ev_io_init(&proc->writable, on_writable, proc->fd, EV_WRITE);
@@ -434,7 +458,7 @@ struct proc *hm_proc_start(struct institution *inst, enum proc_role role, struct
     ev_io_start(engine->loop, &proc->exited);
     DL_APPEND(inst->procs, proc);
     engine->counters.workers_started++;
-    init_json(inst, role, candidates, run_tests, &json);
+    init_json(inst, role, loading, &json);
     hm_put_str(&payload, hm_buf_view(&json));
     hm_proc_send(proc, HM_F_INIT, 0, hm_buf_view(&payload));
     hm_buf_free(&payload);

@@ -4,6 +4,7 @@
 // that two plugins cannot call each other for ever.
 #include "base/log.h"
 #include "engine/internal.h"
+#include "store/shape.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -55,6 +56,7 @@ void hm_react_changes(struct institution *inst, const struct commit_item *items,
     if (!inst->catalogue || !inst->catalogue->events) return;
     for (size_t i = 0; i < count; i++) {
         const struct hm_change *c = &changes[i];
+        if (hm_str_eq(c->method, HM_LIT(HM_UPGRADE))) continue; // nothing has happened to it
         if (!hm_cat_reacts(inst->catalogue, c->type, c->action) || hidden(inst, c->type)) continue;
         unsigned depth = depth_of(items, c->seq);
         if (depth >= DEPTH_MAX || inst->reaction_count >= WAITING_MAX) {

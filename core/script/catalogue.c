@@ -272,8 +272,26 @@ void hm_catalogue_build(lua_State *L) {
     hm_buf_text(out, "]}");
 }
 
+// All that have the same kind and id, from the lowest layer to the one in force.
+static void put_layers(const struct hm_host *host, const struct hm_loaded *active, struct hm_buf *out) {
+    hm_json_key(out, "layers");
+    hm_buf_char(out, '[');
+    for (size_t i = 0; i < host->loaded_count; i++) {
+        const struct hm_loaded *p = &host->loaded[i];
+        if (strcmp(p->id, active->id) != 0 || strcmp(p->source->kind, active->source->kind) != 0) continue;
+        comma(out);
+        hm_buf_char(out, '{');
+        hm_json_member_str(out, "layer", hm_str_of(p->source->layer));
+        hm_json_member_str(out, "version", (struct hm_str){p->source->hash, 12});
+        hm_json_member_str(out, "hash", hm_str_of(p->source->hash));
+        hm_json_member_str(out, "source", (struct hm_str){p->source->text, p->source->len});
+        hm_buf_char(out, '}');
+    }
+    hm_buf_char(out, ']');
+}
+
 // {"items":[{kind,id,title,version,layer,file,hash,overrides, and when one is asked for by id: source,
-// shipped?, declaration}]}
+// shipped?, layers, declaration}]}
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out) {
     struct hm_host *host = hm_host_of(L);
     struct hm_error err = {0};
@@ -295,6 +313,7 @@ void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *ou
                 const struct hm_source *under = host->loaded[p->under].source;
                 hm_json_member_str(out, "shipped", (struct hm_str){under->text, under->len});
             }
+            put_layers(host, p, out);
             hm_json_key(out, "declaration");
             push_decl(L, i);
             if (!hm_lua_to_json_opt(L, -1, true, 1u << 20, out, &err)) hm_buf_text(out, "null");

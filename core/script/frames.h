@@ -13,19 +13,23 @@ enum hm_frame {
     HM_F_INIT =
         1,     // str json: {"institution","plugin_dir","zone_minutes":300,"languages":[…],"run_tests":bool,
                //   "candidates":[{"kind","id","source","note"}],   sources to use instead of the stored ones
-               //   (deploy, check) "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
+               //   (deploy, check; with "remove":true instead of a source: as if it were not stored)
+               //   "base":[{"kind","id","source","note"}]   the cluster's layer, as this institution has it
+               //   "without":[{"kind","id","layer"}]   left out, since they do not load
+               //   "tests":[{"kind","id"}]   whose tests are run beside the candidates'
+               //   "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
     HM_F_CALL, // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
                //   u32 cpu_ms, u64 memory_bytes, u8 flags
     HM_F_UNSEALED, // u8 HM_UNSEALED_*, str JSON value or message
     // worker -> server
     HM_F_READY = 16, // str catalogue (JSON, below)
-    HM_F_REFUSED,    // str JSON array of {"plugin","file","line","message"}: it could not load (or its tests
-                     // failed); then exits
-    HM_F_RESULT,     // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
-    HM_F_ERROR,      // u32 code (two's complement), str message, str data (JSON object)
-    HM_F_UNSEAL,     // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
-    HM_F_PROGRESS,   // f64 0..1, str note
-    HM_F_LOG,        // u8 level, str plugin, str version, str text
+    HM_F_REFUSED, // str JSON array of {"plugin","file","line","message",kind?,id?,layer?,path?}: it could not
+                  // load (or its tests failed); then exits
+    HM_F_RESULT,   // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
+    HM_F_ERROR,    // u32 code (two's complement), str message, str data (JSON object)
+    HM_F_UNSEAL,   // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
+    HM_F_PROGRESS, // f64 0..1, str note
+    HM_F_LOG,      // u8 level, str plugin, str version, str text
 };
 // flags of HM_F_CALL
 #define HM_CALL_JOB_RUN 1u  // the long, read-only part of a job
@@ -48,7 +52,8 @@ enum hm_frame {
 // Method names starting with '$' are the host's own:
 //   "$react"  params {"change":{seq,time,by,method,action,type,id,record}}: runs the reactions to it
 //   "$every"  params {"plugin","cron","due"}
-//   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get
+//   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get; with an id, "layers"
+//              [{"layer","version","source"}], the lowest first
 //   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what the plugins
 //            declare, upgraded if need be. Gives {"looked","last":id,"more",
 //            "changes":[{"what","field","records","example":id}], and unless dry "items":[{"id","data"}]:

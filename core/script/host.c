@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define LOAD_MS 5000
+#define FAULTS_MAX 100 // of one declaration that are told
 #define LOAD_BYTES (256u << 20)
 
 const char hm_reg_decls, hm_reg_methods, hm_reg_owners, hm_reg_records, hm_reg_kinds, hm_reg_required,
@@ -59,6 +60,27 @@ static void put_entry(struct hm_buf *out, const char *plugin, const char *file, 
 
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message) {
     put_entry(&host->problems, plugin, file, line, message);
+}
+
+// The length of "methods.pair.end.access" at the front of a message, or 0.
+static size_t path_length(const char *message) {
+    const char *end = strstr(message, ": ");
+    size_t len = end ? (size_t)(end - message) : 0;
+    return len && len < 160 && !memchr(message, ' ', len) ? len : 0;
+}
+
+void hm_problem_of(struct hm_host *host, const struct hm_source *source, const char *plugin, const char *file,
+                   int line, const char *message) {
+    struct hm_buf *out = &host->problems;
+    size_t path = path_length(message);
+    put_entry(out, plugin, file, line, message);
+    if (strcmp(source->kind, "lib") == 0 || strcmp(source->kind, "host") == 0) return;
+    out->len--; // its end comes behind these
+    hm_json_member_str(out, "kind", hm_str_of(source->kind));
+    hm_json_member_str(out, "id", hm_str_of(plugin));
+    hm_json_member_str(out, "layer", hm_str_of(source->layer));
+    if (path) hm_json_member_str(out, "path", (struct hm_str){message, path});
+    hm_buf_char(out, '}');
 }
 
 void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message) {
@@ -326,6 +348,38 @@ static int line_of_path(const struct hm_source *source, const char *message) {
     return at == source->text ? 0 : line;
 }
 
+// What a problem of a source names as its plugin.
+static void name_of(const struct hm_host *host, const struct hm_source *source, int plugin, char out[96]) {
+    const char *id = plugin >= 0 && host->loaded[plugin].id[0] ? host->loaded[plugin].id : source->id;
+    const char *stem = strrchr(source->file, '/');
+    snprintf(out, 96, "%s", id[0] || !stem ? id : stem + 1);
+    if (!id[0] && strlen(out) > 4) out[strlen(out) - 4] = '\0'; // "pair.lua": its id is not known yet
+}
+
+// A constructor that finds several faults raises {faults = {"path: what", …}}: each becomes a problem. False:
+// the error on the top is of another kind, and still there.
+static bool take_faults(struct hm_host *host, const struct hm_source *source, int plugin) {
+    lua_State *L = host->box.L;
+    char name[96];
+    if (plugin < 0 || hm_sandbox_spent(&host->box) || !lua_istable(L, -1)) return false;
+    lua_pushliteral(L, "faults");
+    if (lua_rawget(L, -2) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return false;
+    }
+    name_of(host, source, plugin, name);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n && i <= FAULTS_MAX; i++) {
+        if (lua_rawgeti(L, -1, i) == LUA_TSTRING) {
+            const char *text = lua_tostring(L, -1);
+            hm_problem_of(host, source, name, source->file, line_of_path(source, text), text);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return n > 0;
+}
+
 // Runs fn(argument on the top) protected; a failure becomes a problem of the plugin or file.
 static bool guarded(struct hm_host *host, lua_CFunction fn, const struct hm_source *source, int plugin) {
     lua_State *L = host->box.L;
@@ -340,18 +394,15 @@ static bool guarded(struct hm_host *host, lua_CFunction fn, const struct hm_sour
     hm_trouble_clear(host);
     host->box.plugin = plugin;
     int status = lua_pcall(L, 1, 0, -3);
-    if (status != LUA_OK) {
+    if (status != LUA_OK && !take_faults(host, source, plugin)) {
         hm_trouble_take(host, status);
         if (!host->trouble.line && plugin >= 0 && !hm_sandbox_spent(&host->box))
             host->trouble.line = line_of_path(source, host->trouble.message);
-        const char *id = plugin >= 0 && host->loaded[plugin].id[0] ? host->loaded[plugin].id : source->id;
-        const char *stem = strrchr(source->file, '/');
-        snprintf(name, sizeof name, "%s", id[0] || !stem ? id : stem + 1);
-        if (!id[0] && strlen(name) > 4) name[strlen(name) - 4] = '\0'; // "pair.lua": its id is not known yet
-        hm_problem(host, name, host->trouble.file[0] ? host->trouble.file : source->file, host->trouble.line,
-                   host->trouble.message);
+        name_of(host, source, plugin, name);
+        hm_problem_of(host, source, name, host->trouble.file[0] ? host->trouble.file : source->file,
+                      host->trouble.line, host->trouble.message);
     }
-    lua_pop(L, 1);
+    lua_settop(L, 0);
     return status == LUA_OK && !hm_sandbox_spent(&host->box);
 }
 
@@ -370,7 +421,7 @@ static void find_layers(struct hm_host *host) {
                 char message[256];
                 snprintf(message, sizeof message, "id: '%s' is declared in %s already", upper->id,
                          lower->source->file);
-                hm_problem(host, upper->id, upper->source->file, 0, message);
+                hm_problem_of(host, upper->source, upper->id, upper->source->file, 0, message);
             }
             lower->active = false;
             upper->under = (int)j;
@@ -403,7 +454,7 @@ static void merge(lua_State *L, struct hm_host *host, int plugin, const char *fi
             lua_getfield(L, owners, name);
             const char *other = host->loaded[lua_tointeger(L, -1)].id;
             snprintf(message, sizeof message, "%s: \"%s\" is declared by %s already", field, name, other);
-            hm_problem(host, p->id, p->source->file, 0, message);
+            hm_problem_of(host, p->source, p->id, p->source->file, 0, message);
             lua_pop(L, 1);
         }
         lua_pop(L, 1);

@@ -26,7 +26,7 @@ struct hm_source {
     char kind[16];
     char id[HM_NAME_MAX + 1]; // of a shipped plugin: "" until it was loaded
     char file[128];           // "services/pair.lua": how errors name it
-    char layer[16];           // "shipped", "institution"
+    char layer[16];           // "shipped", "cluster", "institution"
     char hash[65];            // of the text; its first 12 are the version
     char note[200];
     char *text; // owned
@@ -36,13 +36,18 @@ struct hm_source {
 struct hm_sources {
     struct hm_source *list;
     size_t count, cap;
+    bool of_cluster; // the store is that of the institution `cluster`, whose layer is the cluster's
 };
 void hm_sources_free(struct hm_sources *s);
 struct hm_source *hm_sources_add(struct hm_sources *s, const char *kind, const char *id, const char *file,
                                  const char *layer, struct hm_str text);
 bool hm_sources_read_shipped(struct hm_sources *s, const char *plugin_dir, struct hm_error *err);
 bool hm_sources_read_store(struct hm_sources *s, struct hm_store *store, struct hm_error *err);
+// The cluster's layer as INIT gives it; to be read behind what is shipped and before the store.
+bool hm_sources_read_base(struct hm_sources *s, struct hm_json base, struct hm_error *err);
 bool hm_sources_read_candidates(struct hm_sources *s, struct hm_json candidates, struct hm_error *err);
+void hm_sources_without(struct hm_sources *s, struct hm_json list); // leaves these out, of whatever layer
+void hm_sources_try(struct hm_sources *s, struct hm_json list);     // the tests of these are run, too
 const struct hm_source *hm_sources_find(const struct hm_sources *s, const char *kind,
                                         const char *id); // lib only
 // "service" of "service", "services"; NULL when there is no such kind. The folder of a kind.
@@ -156,6 +161,10 @@ bool hm_host_test(struct hm_host *host, bool all,
                   void *arg);
 int hm_test_inner(lua_State *L); // a method inside of a test
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message);
+// The same of a plugin that is known: the problem says kind, id and layer, and where the message begins with
+// the path of a member of the declaration ("methods.a.access: …"), that, too.
+void hm_problem_of(struct hm_host *host, const struct hm_source *source, const char *plugin, const char *file,
+                   int line, const char *message);
 void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message);
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.
 void hm_catalogue_build(lua_State *L);

@@ -343,8 +343,8 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
         hm_buf_text(&message, host->trouble.message);
         bool detail = host->trouble.code != HM_PLUGIN && host->trouble.data.len > 2;
         if (detail) hm_buf_printf(&message, " %.300s", host->trouble.data.data);
-        hm_problem(host, p->id, host->trouble.file[0] ? host->trouble.file : p->source->file,
-                   host->trouble.line, message.data);
+        hm_problem_of(host, p->source, p->id, host->trouble.file[0] ? host->trouble.file : p->source->file,
+                      host->trouble.line, message.data);
         hm_buf_free(&message);
     }
     lua_settop(L, handler - 1);

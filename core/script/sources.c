@@ -112,8 +112,13 @@ bool hm_sources_read_shipped(struct hm_sources *s, const char *plugin_dir, struc
 
 // ---- the institution's -------------------------------------------------------------------------
 
+// The institution `cluster` has the cluster's layer as its own.
+static const char *own_layer(const struct hm_sources *s) {
+    return s->of_cluster ? "cluster" : "institution";
+}
+
 static bool add_text(struct hm_sources *s, struct hm_json object, const char *kind, const char *id,
-                     bool candidate, struct hm_error *err) {
+                     const char *layer, bool candidate, struct hm_error *err) {
     struct hm_json value;
     struct hm_buf text = {0};
     char file[128], note[200] = "";
@@ -122,7 +127,7 @@ static bool add_text(struct hm_sources *s, struct hm_json object, const char *ki
         return hm_fail(err, HM_PARAMS, "%s/%s: no source", kind, id);
     }
     snprintf(file, sizeof file, "%s/%s.lua", hm_kind_folder(kind), id);
-    struct hm_source *n = hm_sources_add(s, kind, id, file, "institution", hm_buf_view(&text));
+    struct hm_source *n = hm_sources_add(s, kind, id, file, layer, hm_buf_view(&text));
     n->candidate = candidate;
     if (hm_json_get_text(object, "note", note, sizeof note)) memcpy(n->note, note, sizeof note);
     hm_buf_free(&text);
@@ -143,7 +148,8 @@ static bool read_active(struct hm_sources *s, struct hm_read *read, const struct
     if (!hm_json_get_text(data, "active", active, sizeof active) || !active[0])
         return true; // back to the shipped one
     return hm_read_get(read, HM_LIT("plugin_version"), hm_str_of(active), &record, err) &&
-           hm_json_parse(record.data, &version, err) && add_text(s, version, kind, id, false, err);
+           hm_json_parse(record.data, &version, err) &&
+           add_text(s, version, kind, id, own_layer(s), false, err);
 }
 
 bool hm_sources_read_store(struct hm_sources *s, struct hm_store *store, struct hm_error *err) {
@@ -168,26 +174,76 @@ out:
     return ok;
 }
 
-bool hm_sources_read_candidates(struct hm_sources *s, struct hm_json candidates, struct hm_error *err) {
-    struct hm_json_iter it = hm_json_iter(candidates);
+// ---- what INIT says ----------------------------------------------------------------------------
+
+// Kind and id of an entry of a list; NULL: it has none.
+static const char *name_of(struct hm_json item, char id[HM_NAME_MAX + 1]) {
+    char kind[32];
+    if (!hm_json_get_text(item, "kind", kind, sizeof kind) ||
+        !hm_json_get_text(item, "id", id, HM_NAME_MAX + 1))
+        return NULL;
+    return hm_kind_of(kind);
+}
+
+bool hm_sources_read_base(struct hm_sources *s, struct hm_json base, struct hm_error *err) {
+    struct hm_json_iter it = hm_json_iter(base);
     struct hm_json item;
     while (hm_json_next(&it, NULL, &item)) {
-        char kind_text[32], id[HM_NAME_MAX + 1];
-        const char *kind =
-            hm_json_get_text(item, "kind", kind_text, sizeof kind_text) ? hm_kind_of(kind_text) : NULL;
-        if (!kind || !hm_json_get_text(item, "id", id, sizeof id))
-            return hm_fail(err, HM_PARAMS, "a candidate has no kind or id");
-        // What is stored under the same name makes room: it would be overridden, and the candidate inherits
-        // what it would.
-        for (size_t i = 0; i < s->count; i++)
-            if (strcmp(s->list[i].layer, "shipped") != 0 && strcmp(s->list[i].kind, kind) == 0 &&
-                strcmp(s->list[i].id, id) == 0) {
-                free(s->list[i].text);
-                memmove(&s->list[i], &s->list[i + 1], (s->count - i - 1) * sizeof *s->list);
-                s->count--;
-                break;
-            }
-        if (!add_text(s, item, kind, id, true, err)) return false;
+        char id[HM_NAME_MAX + 1];
+        const char *kind = name_of(item, id);
+        if (!kind) return hm_fail(err, HM_PARAMS, "a plugin of the cluster has no kind or id");
+        if (!add_text(s, item, kind, id, "cluster", false, err)) return false;
     }
     return true;
+}
+
+static void drop(struct hm_sources *s, const char *kind, const char *id, const char *layer) {
+    for (size_t i = 0; i < s->count; i++) {
+        struct hm_source *n = &s->list[i];
+        if (strcmp(n->layer, layer) != 0 || strcmp(n->kind, kind) != 0 || strcmp(n->id, id) != 0) continue;
+        free(n->text);
+        memmove(n, n + 1, (s->count - i - 1) * sizeof *n);
+        s->count--;
+        return;
+    }
+}
+
+bool hm_sources_read_candidates(struct hm_sources *s, struct hm_json candidates, struct hm_error *err) {
+    struct hm_json_iter it = hm_json_iter(candidates);
+    struct hm_json item, value;
+    while (hm_json_next(&it, NULL, &item)) {
+        char id[HM_NAME_MAX + 1];
+        bool remove = false;
+        const char *kind = name_of(item, id);
+        if (!kind) return hm_fail(err, HM_PARAMS, "a candidate has no kind or id");
+        if (hm_json_get(item, "remove", &value)) hm_json_bool(value, &remove);
+        // What is stored under the same name makes room: it would be overridden, and the candidate inherits
+        // what it would.
+        drop(s, kind, id, own_layer(s));
+        if (!remove && !add_text(s, item, kind, id, own_layer(s), true, err)) return false;
+    }
+    return true;
+}
+
+void hm_sources_without(struct hm_sources *s, struct hm_json list) {
+    struct hm_json_iter it = hm_json_iter(list);
+    struct hm_json item;
+    while (hm_json_next(&it, NULL, &item)) {
+        char id[HM_NAME_MAX + 1], layer[16] = "institution";
+        const char *kind = name_of(item, id);
+        hm_json_get_text(item, "layer", layer, sizeof layer);
+        if (kind && strcmp(layer, "shipped") != 0) drop(s, kind, id, layer);
+    }
+}
+
+void hm_sources_try(struct hm_sources *s, struct hm_json list) {
+    struct hm_json_iter it = hm_json_iter(list);
+    struct hm_json item;
+    while (hm_json_next(&it, NULL, &item)) {
+        char id[HM_NAME_MAX + 1];
+        const char *kind = name_of(item, id);
+        for (size_t i = 0; kind && i < s->count; i++)
+            if (strcmp(s->list[i].kind, kind) == 0 && strcmp(s->list[i].id, id) == 0)
+                s->list[i].candidate = true;
+    }
 }

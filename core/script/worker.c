@@ -40,8 +40,14 @@ static bool read_init(struct hm_host *host, struct hm_json init, bool *run_tests
     read_limits(host, init);
     *run_tests = hm_json_get(init, "run_tests", &value) && hm_json_bool(value, run_tests) && *run_tests;
     if (!hm_sources_read_shipped(&host->sources, plugin_dir, err)) return false;
+    host->sources.of_cluster = strcmp(host->institution, "cluster") == 0;
+    if (hm_json_get(init, "base", &value) && !hm_sources_read_base(&host->sources, value, err)) return false;
     if (!hm_sources_read_store(&host->sources, host->store, err)) return false;
-    return !hm_json_get(init, "candidates", &value) || hm_sources_read_candidates(&host->sources, value, err);
+    if (hm_json_get(init, "without", &value)) hm_sources_without(&host->sources, value);
+    if (hm_json_get(init, "candidates", &value) && !hm_sources_read_candidates(&host->sources, value, err))
+        return false;
+    if (hm_json_get(init, "tests", &value)) hm_sources_try(&host->sources, value);
+    return true;
 }
 
 static bool send_refused(struct hm_host *host) {

@@ -286,8 +286,6 @@ bool hm_index_put(struct hm_store *store, MDB_txn *txn, const struct hm_type *ty
 // Brings idx in line with what `types` declares. `text` gets the description of the indexes now in force.
 bool hm_indexes_rebuild(struct hm_store *store, MDB_txn *txn, struct hm_types *types, bool *changed,
                         struct hm_error *err);
-size_t hm_types_count(const struct hm_types *types);
-const struct hm_type *hm_types_at(const struct hm_types *types, size_t i);
 int hm_databases_open(struct hm_store *store, MDB_txn *txn);
 bool hm_make_dir(const char *path, struct hm_error *err); // 0700; fine when there
 bool hm_sync_dir(const char *path, struct hm_error *err);

@@ -448,17 +448,41 @@ static bool keeps_seals(const struct hm_type *type, const struct hm_record *old,
     return true;
 }
 
+static void without_clear(const struct hm_type *type, struct hm_json data, struct hm_buf *out) {
+    struct hm_json_iter it = hm_json_iter(data);
+    struct hm_json key, value;
+    hm_buf_char(out, '{');
+    while (hm_json_next(&it, &key, &value)) {
+        bool goes = false;
+        for (unsigned i = 0; i < type->sealed_count; i++)
+            goes = goes || (hm_json_key_is(key, hm_str_of(type->sealed[i])) && !is_mark(value));
+        if (goes) continue;
+        if (out->data[out->len - 1] != '{') hm_buf_char(out, ',');
+        hm_buf_str(out, key.raw);
+        hm_buf_char(out, ':');
+        hm_buf_str(out, value.raw);
+    }
+    hm_buf_char(out, '}');
+}
+
 // The record with other data, encoded.
 static bool new_form(struct work *w, const struct hm_type *type, const struct hm_record *old,
                      struct hm_json data, struct hm_buf *out, struct hm_error *err) {
-    struct hm_buf clear = {0}, sealed = {0}, json = {0};
+    struct hm_buf clear = {0}, sealed = {0}, json = {0}, rest = {0};
     struct hm_record now = *old;
     struct hm_error why = {0};
     size_t at = 0;
     bool ok = keeps_seals(type, old, data, err);
     if (ok && type->sealed_count) {
         ok = hm_seal(w->store->keyring, &w->new_keys, type, old->id, data, old, &clear, &sealed, &why);
-        // Whose key was destroyed has nothing to be sealed any more: what is still there in clear goes, too.
+        // Whose key was destroyed has nothing that could be sealed: what is still there in clear goes, too.
+        if (!ok && why.cause == HM_CAUSE_ERASED) {
+            hm_buf_clear(&clear);
+            hm_buf_clear(&sealed);
+            without_clear(type, data, &rest);
+            data.raw = hm_buf_view(&rest);
+            ok = hm_seal(w->store->keyring, &w->new_keys, type, old->id, data, old, &clear, &sealed, &why);
+        }
         if (!ok && err) {
             *err = why;
             snprintf(err->message, sizeof err->message, "%s %.*s: %.200s", type->name, (int)old->id.len,
@@ -474,6 +498,7 @@ static bool new_form(struct work *w, const struct hm_type *type, const struct hm
         now.data = (struct hm_str){json.data + at, now.data.len};
         hm_record_encode(&now, out);
     }
+    hm_buf_free(&rest);
     hm_buf_free(&clear);
     hm_buf_free(&sealed);
     hm_buf_free(&json);
@@ -798,6 +823,9 @@ bool hm_write_force(struct hm_write *w, struct hm_types *types, struct hm_error 
         w->broken = true;
         return ok && hm_mdb_fail(err, rc, w->store->dir, "put the types in force");
     }
+    // Calls that ran by types that are gone must find out by running again.
+    for (size_t i = 0; i < hm_types_count(w->types) && !changed; i++)
+        changed = !hm_types_find(types, hm_str_of(hm_types_at(w->types, i)->name));
     w->forced = hm_types_ref(types);
     w->turns = changed;
     return true;

@@ -31,6 +31,7 @@ static const char core_json[] =
     "{\"name\":\"job\"},"
     "{\"name\":\"plugin\"},"
     "{\"name\":\"plugin_version\",\"indexes\":[{\"name\":\"plugin\",\"fields\":[\"plugin\"]}]},"
+    "{\"name\":\"plugin_base\",\"hidden\":true},"
     "{\"name\":\"audit\",\"indexes\":[{\"name\":\"whose\",\"fields\":[\"whose\"]}]},"
     "{\"name\":\"institution\"}]";
 

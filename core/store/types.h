@@ -47,3 +47,5 @@ void hm_types_unref(struct hm_types *types);
 const struct hm_type *hm_types_find(const struct hm_types *types, struct hm_str name);
 const struct hm_index *hm_type_index(const struct hm_type *type, struct hm_str name);
 struct hm_str hm_types_json(const struct hm_types *types); // the text it was parsed from, borrowed
+size_t hm_types_count(const struct hm_types *types);
+const struct hm_type *hm_types_at(const struct hm_types *types, size_t i); // in the order of their names

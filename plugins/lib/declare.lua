@@ -1,5 +1,8 @@
--- Checks that the constructors of all kinds share. A fault is an error "path: what is wrong"; the host adds the file.
+-- Checks that the constructors of all kinds share. A fault is an error "path: what is wrong"; the host adds the file and the line.
+-- A constructor goes on behind a fault, so that an author sees all of them at once: each part is checked by declare.part, and the
+-- whole by declare.whole_of, which raises what was found: a text when it is one fault, else {faults = {text, …}}.
 local declare = {}
+local found -- while a declaration is checked
 
 function declare.fault(path, what) error(path .. ": " .. what, 0) end
 local fault = declare.fault
@@ -32,7 +35,7 @@ function declare.names(path, t, known)
       for _, other in ipairs(known) do
         if other:sub(1, 3) == wrong:sub(1, 3) or other:sub(-3) == wrong:sub(-3) then near = near or other end
       end
-      fault(path == "" and wrong or path .. "." .. wrong, "is not known here" .. (near and "; did you mean '" .. near .. "'?" or ""))
+      declare.note(path == "" and wrong or path .. "." .. wrong, "is not known here" .. (near and "; did you mean '" .. near .. "'?" or ""))
     end
   end
 end
@@ -64,13 +67,45 @@ function declare.declaration(decl, kind, own)
   for _, name in ipairs(own) do known[#known + 1] = name end
   declare.names("", decl, known)
   if type(decl.id) ~= "string" or not decl.id:match("^[a-z][a-z0-9_.-]*$") then
-    fault("id", "must be a name of small letters, digits, '-', '_' and '.'")
+    declare.note("id", "must be a name of small letters, digits, '-', '_' and '.'")
   end
-  declare.translated("title", decl.title, kind ~= "service")
+  declare.part(declare.translated, "title", decl.title, kind ~= "service")
   for name, test in pairs(declare.map("tests", decl.tests)) do
-    if type(test) ~= "function" then fault("tests." .. tostring(name), "must be a function(t)") end
+    if type(test) ~= "function" then declare.note("tests." .. tostring(name), "must be a function(t)") end
   end
   return decl
+end
+
+-- Runs one check. A fault in it ends this check only.
+function declare.part(check, ...)
+  if not found then return check(...) end
+  local ok, wrong = pcall(check, ...)
+  if ok then return wrong end
+  if type(wrong) ~= "string" then error(wrong, 0) end
+  found[#found + 1] = wrong
+end
+
+-- A fault behind which its check can go on.
+function declare.note(path, what)
+  if not found then fault(path, what) end
+  found[#found + 1] = path .. ": " .. what
+end
+
+-- The constructor that runs check(decl, …) and raises everything that it found.
+function declare.whole_of(check)
+  return function(...)
+    local outer = found
+    found = {}
+    local mine = found
+    local ok, out = pcall(declare.part, check, ...)
+    found = outer
+    if not ok then error(out, 0) end
+    if #mine == 1 then error(mine[1], 0) end
+    -- Tables have no order: by path, so that the same source always gives the same list.
+    table.sort(mine)
+    if #mine > 1 then error({ faults = mine }, 0) end
+    return out
+  end
 end
 
 return declare

@@ -518,7 +518,8 @@ static void a_candidate_is_tried_in_place_of_the_stored_one(void **state) {
                               "tests = {\\n['it holds'] = function(t)\\nt:equal(1, 2, 'one') end } }\"}]"));
     assert_string_equal(w.data,
                         "[{\"plugin\":\"a\",\"file\":\"services/a.lua\",\"line\":3,\"message\":\"test \\\"it "
-                        "holds\\\": one: 1 is not 2\"}]");
+                        "holds\\\": one: 1 is not 2\",\"kind\":\"service\",\"id\":\"a\",\"layer\":"
+                        "\"institution\"}]");
     assert_int_equal(WEXITSTATUS(sw_stop(&w)), 2);
     sw_free(&w);
 }

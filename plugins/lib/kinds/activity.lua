@@ -9,28 +9,28 @@ return function(host)
   local function activity(decl)
     check.declaration(decl, "activity", { "icon", "fields", "entry", "stages", "stage_titles", "roles", "on_register", "on_stage", "score",
       "rank", "outcome" })
-    decl.fields = host.schema._fields(check.map("fields", decl.fields), "fields")
-    if decl.entry ~= nil then decl.entry = host.schema._fields(decl.entry, "entry") end
+    decl.fields = check.part(host.schema._fields, check.map("fields", decl.fields), "fields")
+    if decl.entry ~= nil then decl.entry = check.part(host.schema._fields, decl.entry, "entry") end
     if type(decl.stages) ~= "table" or #decl.stages == 0 then fault("stages", "must be a list of stages, the first one first") end
     local known = {}
     for i, stage in ipairs(decl.stages) do
-      check.name("stages[" .. i .. "]", stage)
-      if known[stage] then fault("stages[" .. i .. "]", "'" .. stage .. "' comes twice") end
+      check.part(check.name, "stages[" .. i .. "]", stage)
+      if known[stage] then check.note("stages[" .. i .. "]", "'" .. stage .. "' comes twice") end
       known[stage] = true
     end
     for stage, title in pairs(check.map("stage_titles", decl.stage_titles)) do
-      if not known[stage] then fault("stage_titles." .. tostring(stage), "there is no such stage") end
-      check.translated("stage_titles." .. stage, title, true)
+      if not known[stage] then check.note("stage_titles." .. tostring(stage), "there is no such stage") end
+      check.part(check.translated, "stage_titles." .. tostring(stage), title, true)
     end
     for role, rights in pairs(check.map("roles", decl.roles)) do
-      check.name("roles", role)
-      check.names("roles." .. role, rights, { "title", "sees", "max" })
+      check.part(check.name, "roles", role)
+      check.part(check.names, "roles." .. tostring(role), rights, { "title", "sees", "max" })
     end
     for _, name in ipairs { "on_register", "on_stage", "score", "rank", "outcome" } do
-      if decl[name] ~= nil and type(decl[name]) ~= "function" then fault(name, "must be a function") end
+      if decl[name] ~= nil and type(decl[name]) ~= "function" then check.note(name, "must be a function") end
     end
     return decl
   end
 
-  return { activity = activity }
+  return { activity = check.whole_of(activity) }
 end

@@ -35,13 +35,14 @@ return function()
   local function where(path, given)
     local out = {}
     for field, want in pairs(check.map(path, given)) do
-      if type(field) ~= "string" then fault(path, "must be conditions by field") end
-      if type(want) == "table" and want.condition then
+      if type(field) ~= "string" then
+        check.note(path, "must be conditions by field")
+      elseif type(want) == "table" and want.condition then
         out[field] = want
       elseif type(want) == "string" or type(want) == "number" or type(want) == "boolean" then
         out[field] = { condition = "equals", value = want }
       else
-        fault(path .. "." .. field, "must be a value, or a condition such as at_least(2)")
+        check.note(path .. "." .. field, "must be a value, or a condition such as at_least(2)")
       end
     end
     return out
@@ -88,7 +89,7 @@ return function()
         fault(path .. "[" .. i .. "]", "must be a criterion such as " .. (kind == "must" and "share \"languages\"" or "equal(\"faculty\", { points = 1000 })"))
       end
       if one.name then
-        if names[one.name] then fault(path .. "[" .. i .. "]", "the name '" .. one.name .. "' comes twice; give one of them a name of its own") end
+        if names[one.name] then check.note(path .. "[" .. i .. "]", "the name '" .. one.name .. "' comes twice; give one of them a name of its own") end
         names[one.name] = true
       end
       points = points + (one.points or 0)
@@ -101,27 +102,27 @@ return function()
     check.names(path, given, known)
     given.where = where(path .. ".where", given.where)
     for _, name in ipairs { "capacity", "priority" } do
-      if given[name] ~= nil and type(given[name]) ~= "string" then fault(path .. "." .. name, "must name a field") end
+      if given[name] ~= nil and type(given[name]) ~= "string" then check.note(path .. "." .. name, "must name a field") end
     end
     return given
   end
 
   local function matcher(decl)
     check.declaration(decl, "matcher", { "form", "mentor", "mentee", "must", "prefer", "columns", "pair", "fairness", "keep", "text" })
-    decl.mentor = side("mentor", decl.mentor, { "where", "capacity" })
-    decl.mentee = side("mentee", decl.mentee, { "where", "priority" })
+    decl.mentor = check.part(side, "mentor", decl.mentor, { "where", "capacity" }) or {}
+    decl.mentee = check.part(side, "mentee", decl.mentee, { "where", "priority" }) or {}
     decl.mentor.capacity = decl.mentor.capacity or "mentoring.capacity"
-    decl.must, decl.prefer = check.map("must", decl.must), check.map("prefer", decl.prefer)
-    criteria("must", decl.must, "must")
-    local points = criteria("prefer", decl.prefer, "prefer")
-    if points ~= ALL then fault("prefer", ("the points are %d in all; they must be %d"):format(points, ALL)) end
-    if decl.fairness ~= nil then check.names("fairness", decl.fairness, { "first", "floor", "then_" }) end
+    decl.must, decl.prefer = check.part(check.map, "must", decl.must), check.part(check.map, "prefer", decl.prefer)
+    check.part(criteria, "must", decl.must, "must")
+    local points = check.part(criteria, "prefer", decl.prefer, "prefer")
+    if points and points ~= ALL then check.note("prefer", ("the points are %d in all; they must be %d"):format(points, ALL)) end
+    if decl.fairness ~= nil then check.part(check.names, "fairness", decl.fairness, { "first", "floor", "then_" }) end
     if decl.keep ~= nil then
-      check.names("keep", decl.keep, { "points" })
-      check.whole("keep.points", decl.keep.points, 0, ALL)
+      check.part(check.names, "keep", decl.keep, { "points" })
+      check.part(function() check.whole("keep.points", decl.keep.points, 0, ALL) end)
     end
-    if decl.columns ~= nil then fault("columns", "is not offered in this version; pair = function(mentee, mentor, points) is") end
-    if decl.pair ~= nil and type(decl.pair) ~= "function" then fault("pair", "must be a function(mentee, mentor, points)") end
+    if decl.columns ~= nil then check.note("columns", "is not offered in this version; pair = function(mentee, mentor, points) is") end
+    if decl.pair ~= nil and type(decl.pair) ~= "function" then check.note("pair", "must be a function(mentee, mentor, points)") end
     return decl
   end
 
@@ -149,7 +150,7 @@ return function()
   end
 
   return {
-    matcher = matcher,
+    matcher = check.whole_of(matcher),
     at_least = number_condition "at_least", at_most = number_condition "at_most",
     below = number_condition "below", above = number_condition "above",
     equals = equals, one_of = one_of, has = has, present = present,

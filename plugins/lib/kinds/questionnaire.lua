@@ -40,7 +40,7 @@ local frequency4 = scale_of(0, {
 local yes, no = four("yes", "ha", "ҳа", "да"), four("no", "yoʻq", "йўқ", "нет")
 
 return function()
-  local fault = check.fault
+  local fault, note, part = check.fault, check.note, check.part
 
   local function item(kind, given, options)
     if type(given) ~= "table" then fault(kind, "takes a table") end
@@ -142,10 +142,13 @@ return function()
     local by_id = {}
     if type(decl.items) ~= "table" or #decl.items == 0 then fault("items", "must be a list of items") end
     for i, it in ipairs(decl.items) do
-      if type(it) ~= "table" or not it.type or not it.id then fault("items[" .. i .. "]", "must be made by likert{…} or another item") end
-      if by_id[it.id] then fault("items[" .. i .. "]", "the id '" .. it.id .. "' comes twice") end
-      if it.key and not (decl.scales or {})[it.key] then fault("items." .. it.id .. ".key", "there is no scale '" .. it.key .. "'") end
-      by_id[it.id] = it
+      if type(it) ~= "table" or not it.type or not it.id then
+        note("items[" .. i .. "]", "must be made by likert{…} or another item")
+      else
+        if by_id[it.id] then note("items[" .. i .. "]", "the id '" .. it.id .. "' comes twice") end
+        if it.key and not (decl.scales or {})[it.key] then note("items." .. it.id .. ".key", "there is no scale '" .. it.key .. "'") end
+        by_id[it.id] = it
+      end
     end
     return by_id
   end
@@ -155,33 +158,36 @@ return function()
     local on_page = {}
     for i, page in ipairs(check.is_table("pages", decl.pages)) do
       for _, id in ipairs(check.is_table("pages[" .. i .. "]", page)) do
-        if not by_id[id] then fault("pages[" .. i .. "]", "there is no item '" .. tostring(id) .. "'") end
-        if on_page[id] then fault("pages[" .. i .. "]", "'" .. id .. "' comes twice") end
+        if not by_id[id] then note("pages[" .. i .. "]", "there is no item '" .. tostring(id) .. "'") end
+        if on_page[id] then note("pages[" .. i .. "]", "'" .. id .. "' comes twice") end
         on_page[id] = true
       end
     end
     for id in pairs(by_id) do
-      if not on_page[id] then fault("pages", "the item '" .. id .. "' is on no page") end
+      if not on_page[id] then note("pages", "the item '" .. id .. "' is on no page") end
     end
   end
 
   local function check_scales(decl)
     local used = {}
-    for _, it in ipairs(decl.items) do used[it.key or ""] = true end
+    for _, it in ipairs(decl.items) do
+      if type(it) == "table" then used[it.key or ""] = true end
+    end
     for key, one in pairs(check.map("scales", decl.scales)) do
-      if type(one) ~= "table" or not one.method then fault("scales." .. tostring(key), "must be mean{…} or sum{…}") end
-      if not used[key] then fault("scales." .. tostring(key), "no item has this key") end
+      if type(one) ~= "table" or not one.method then note("scales." .. tostring(key), "must be mean{…} or sum{…}") end
+      if not used[key] then note("scales." .. tostring(key), "no item has this key") end
     end
     for key, list in pairs(check.map("bands", decl.bands)) do
-      if not (decl.scales or {})[key] then fault("bands." .. tostring(key), "there is no such scale") end
+      if not (decl.scales or {})[key] then note("bands." .. tostring(key), "there is no such scale") end
       local last
       for i, band in ipairs(check.is_table("bands." .. key, list)) do
         local path = "bands." .. key .. "[" .. i .. "]"
+        check.is_table(path, band)
         check.names(path, band, { 1, "below", "title", "needs", "text" })
-        if type(band[1]) ~= "string" then fault(path, "needs a name") end
-        if band.below == nil and i < #list then fault(path, "below is missing; only the last band goes without") end
-        if band.below ~= nil and type(band.below) ~= "number" then fault(path .. ".below", "must be a number") end
-        if last and band.below and band.below <= last then fault(path .. ".below", "must grow") end
+        if type(band[1]) ~= "string" then note(path, "needs a name") end
+        if band.below == nil and i < #list then note(path, "below is missing; only the last band goes without") end
+        if band.below ~= nil and type(band.below) ~= "number" then note(path .. ".below", "must be a number") end
+        if last and band.below and band.below <= last then note(path .. ".below", "must grow") end
         last = band.below
       end
     end
@@ -190,23 +196,24 @@ return function()
   local function questionnaire(decl)
     check.declaration(decl, "questionnaire", { "source", "sensitive", "audience", "minutes", "intro", "stem", "items", "pages", "show_if",
       "scales", "bands", "alert", "result", "active" })
-    if type(decl.source) ~= "string" or decl.source == "" then fault("source", "must say where the instrument is from, and its licence") end
-    check.translated("intro", decl.intro)
-    check.translated("stem", decl.stem)
+    if type(decl.source) ~= "string" or decl.source == "" then note("source", "must say where the instrument is from, and its licence") end
+    part(check.translated, "intro", decl.intro)
+    part(check.translated, "stem", decl.stem)
     for i, who in ipairs(check.map("audience", decl.audience)) do
       if who ~= "self" and not tostring(who):match("^role:%l+$") then
-        fault("audience[" .. i .. "]", "must be \"self\" or a role such as \"role:psychologist\"")
+        note("audience[" .. i .. "]", "must be \"self\" or a role such as \"role:psychologist\"")
       end
     end
-    local by_id = check_items(decl)
-    check_pages(decl, by_id)
-    check_scales(decl)
+    local by_id = part(check_items, decl)
+    if not by_id then return end -- everything else is about them
+    part(check_pages, decl, by_id)
+    part(check_scales, decl)
     for id, fn in pairs(check.map("show_if", decl.show_if)) do
-      if not by_id[id] then fault("show_if." .. tostring(id), "there is no such item") end
-      if type(fn) ~= "function" then fault("show_if." .. id, "must be a function(answers)") end
+      if not by_id[id] then note("show_if." .. tostring(id), "there is no such item") end
+      if type(fn) ~= "function" then note("show_if." .. tostring(id), "must be a function(answers)") end
     end
     for _, name in ipairs { "alert", "result" } do
-      if decl[name] ~= nil and type(decl[name]) ~= "function" then fault(name, "must be a function") end
+      if decl[name] ~= nil and type(decl[name]) ~= "function" then note(name, "must be a function") end
     end
     return decl
   end
@@ -222,7 +229,7 @@ return function()
   end
 
   return {
-    questionnaire = questionnaire, likert = likert, choice_item = choice_item, yes_no = yes_no, number_item = number_item,
+    questionnaire = check.whole_of(questionnaire), likert = likert, choice_item = choice_item, yes_no = yes_no, number_item = number_item,
     text_item = text_item, mean = scoring "mean", sum = scoring "sum", scored = scored,
     agree5 = agree5, difficulty5 = difficulty5, accuracy5 = accuracy5, frequency4 = frequency4,
   }

@@ -5,7 +5,7 @@ local upgrade = require "lib.upgrade"
 
 return function(host)
   local schema = host.schema
-  local fault = check.fault
+  local fault, note, part = check.fault, check.note, check.part
 
   local function index(path, declared, record)
     check.names(path, declared, { "fields", "unique", "multi" })
@@ -24,26 +24,29 @@ return function(host)
   end
 
   local function record(path, name, declared)
-    check.name(path, name)
+    check.is_table(path, declared)
+    part(check.name, path, name)
     check.names(path, declared, { "title", "version", "upgrade", "key", "about", "sealed", "fields", "open", "indexes" })
     declared.key = declared.key or "uuid"
-    if declared.key ~= "uuid" and declared.key ~= "natural" then fault(path .. ".key", "must be \"uuid\" or \"natural\"") end
+    if declared.key ~= "uuid" and declared.key ~= "natural" then note(path .. ".key", "must be \"uuid\" or \"natural\"") end
     if declared.fields == nil then fault(path .. ".fields", "is missing") end
-    declared.fields = schema._fields(declared.fields, path .. ".fields")
+    local shape = declared.fields
+    declared.fields = part(schema._fields, shape, path .. ".fields")
+    if not declared.fields then return end -- what is in them is not known
     if declared.about ~= nil and not (type(declared.about) == "string" and declared.fields[declared.about:match("^[^.]+")]) then
-      fault(path .. ".about", "must name the field that holds the person's id")
+      note(path .. ".about", "must name the field that holds the person's id")
     end
     if declared.sealed ~= nil then
       if type(declared.sealed) ~= "table" then fault(path .. ".sealed", "must be a list of fields") end
-      if not declared.about and #declared.sealed > 0 then fault(path .. ".sealed", "needs about: whose key seals it?") end
+      if not declared.about and #declared.sealed > 0 then note(path .. ".sealed", "needs about: whose key seals it?") end
       for i, field in ipairs(declared.sealed) do
-        if not declared.fields[field] then fault(path .. ".sealed[" .. i .. "]", "the record has no field '" .. tostring(field) .. "'") end
+        if not declared.fields[field] then note(path .. ".sealed[" .. i .. "]", "the record has no field '" .. tostring(field) .. "'") end
       end
     end
-    upgrade.check(path, declared)
+    part(upgrade.check, path, declared)
     for index_name, one in pairs(declared.indexes or {}) do
-      check.name(path .. ".indexes", index_name)
-      index(path .. ".indexes." .. index_name, one, declared)
+      part(check.name, path .. ".indexes", index_name)
+      part(index, path .. ".indexes." .. tostring(index_name), one, declared)
     end
   end
 
@@ -54,54 +57,55 @@ return function(host)
     end
     local known = { administrator = true, coordinator = true, psychologist = true, coach = true, student = true }
     for i, role in ipairs(given) do
-      if not known[role] then fault(path .. "[" .. i .. "]", "there is no role '" .. tostring(role) .. "'") end
+      if not known[role] then note(path .. "[" .. i .. "]", "there is no role '" .. tostring(role) .. "'") end
     end
   end
 
   local function method(path, name, declared)
     local word = "[a-z][a-z0-9_]*"
     if type(name) ~= "string" or not (name:match("^" .. word .. "$") or name:match("^" .. word .. "%." .. word .. "$")) then
-      fault(path, "a method is named noun.verb or verb, in small letters")
+      note(path, "a method is named noun.verb or verb, in small letters")
     end
+    check.is_table(path, declared)
     check.names(path, declared, { "summary", "access", "writes", "params", "open_params", "result", "job", "run", "done", "title" })
-    access(path .. ".access", declared.access)
-    if type(declared.run) ~= "function" then fault(path .. ".run", "must be a function(ctx, params)") end
-    if declared.done ~= nil and type(declared.done) ~= "function" then fault(path .. ".done", "must be a function(ctx, params, result)") end
-    if declared.done and not declared.job then fault(path .. ".done", "belongs to a job: say job = true") end
+    part(access, path .. ".access", declared.access)
+    if type(declared.run) ~= "function" then note(path .. ".run", "must be a function(ctx, params)") end
+    if declared.done ~= nil and type(declared.done) ~= "function" then note(path .. ".done", "must be a function(ctx, params, result)") end
+    if declared.done and not declared.job then note(path .. ".done", "belongs to a job: say job = true") end
     if declared.params == false then declared.params = nil end
     if declared.params ~= nil then
       local params = {}
       if type(declared.params) ~= "table" then fault(path .. ".params", "must be a table of shapes, or false") end
       for field, shape in pairs(declared.params) do params[field] = shape end
       if params.open == true then params.open, declared.open_params = nil, true end
-      declared.params = schema._fields(params, path .. ".params")
+      declared.params = part(schema._fields, params, path .. ".params")
     end
-    if declared.result ~= nil then declared.result = schema._shape(declared.result, path .. ".result") end
+    if declared.result ~= nil then declared.result = part(schema._shape, declared.result, path .. ".result") end
   end
 
   local function service(decl)
     check.declaration(decl, "service", { "records", "methods", "on", "every" })
     for name, one in pairs(check.map("records", decl.records)) do
-      record("records." .. tostring(name), name, check.is_table("records." .. tostring(name), one))
+      part(record, "records." .. tostring(name), name, one)
     end
     for name, one in pairs(check.map("methods", decl.methods)) do
-      method("methods." .. tostring(name), name, check.is_table("methods." .. tostring(name), one))
+      part(method, "methods." .. tostring(name), name, one)
     end
     for event, fn in pairs(check.map("on", decl.on)) do
       local action = type(event) == "string" and event:match("^[a-z][a-z0-9_]*%.(%l+)$")
       if action ~= "created" and action ~= "updated" and action ~= "deleted" then
-        fault("on." .. tostring(event), "an event is named type.created, type.updated or type.deleted")
+        note("on." .. tostring(event), "an event is named type.created, type.updated or type.deleted")
       end
-      if type(fn) ~= "function" then fault("on." .. event, "must be a function(ctx, change)") end
+      if type(fn) ~= "function" then note("on." .. tostring(event), "must be a function(ctx, change)") end
     end
     for cron, fn in pairs(check.map("every", decl.every)) do
       local parts = 0
       for _ in tostring(cron):gmatch("[%d%*/,%-]+") do parts = parts + 1 end
-      if parts ~= 5 then fault("every." .. tostring(cron), "must be a time such as \"0 8 * * *\"") end
-      if type(fn) ~= "function" then fault("every." .. cron, "must be a function(ctx)") end
+      if parts ~= 5 then note("every." .. tostring(cron), "must be a time such as \"0 8 * * *\"") end
+      if type(fn) ~= "function" then note("every." .. tostring(cron), "must be a function(ctx)") end
     end
     return decl
   end
 
-  return { service = service }
+  return { service = check.whole_of(service) }
 end

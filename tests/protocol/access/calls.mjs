@@ -68,8 +68,11 @@ export const calls = {
   'person.update': ({ t }) => ({ ...(t && { person: t }), interests: ['chess'] }),
   'plugin.check': () => ({ ...plugin, source: tiny }),
   'plugin.deploy': () => ({ ...plugin, source: tiny }),
+  'plugin.diff': () => ({ kind: 'service', id: 'pair', from: 'shipped', to: 'shipped' }),
+  'plugin.export': () => ({}),
   'plugin.get': () => ({ kind: 'service', id: 'pair' }),
   'plugin.history': () => ({ kind: 'service', id: 'pair' }),
+  'plugin.import': () => ({ items: [{ ...plugin, source: tiny }] }),
   'plugin.list': () => ({}),
   'plugin.rollback': () => plugin,
   'presence.list': () => ({}),
@@ -122,7 +125,7 @@ export const own_account = new Set([
   'presence.set', 'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right',
   'session.totp_disable/right', 'session.totp_renew/right',
 ]);
-export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export']);
+export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.import', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export']);
 
 // What is different from world.record about the target of a row.
 const more = {
