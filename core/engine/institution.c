@@ -195,6 +195,7 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     if (proc) { // else a fresh one is started
         proc->generation = inst->generation;
         proc->turn = inst->turn;
+        proc->past = false; // it waited while other types came
         proc->role = PROC_ORDINARY;
         proc->state = PROC_READY;
         proc->idle_since_us = hm_mono_us();
@@ -274,6 +275,8 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
         hm_proc_stop(proc); // a deploy came between
     } else if (same || proc->role == PROC_JOB) {
         proc->state = PROC_READY;
+        proc->turn = inst->turn;
+        proc->past = false;
         proc->idle_since_us = hm_mono_us();
         inst->start_failures = 0;
     } else if (inst->reshape || (inst->trial && inst->trial->typing)) {
@@ -293,6 +296,7 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
 void hm_inst_trial_over(struct institution *inst) {
     struct proc *proc;
     if (inst->engine->closing) return;
+    if (inst->trial && inst->trial->waits) hm_trial_types(inst->trial);
     DL_FOREACH(inst->procs, proc) {
         struct catalogue *cat = proc->catalogue;
         if (proc->state != PROC_LOADED || !cat || proc->holds) continue; // held: its types are under way

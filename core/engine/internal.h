@@ -528,7 +528,7 @@ void hm_inst_lost(struct proc *proc, bool early);
 void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalogue *cat);
 // Neither others nor others under way.
 bool hm_inst_types_in_force(struct institution *inst, const struct catalogue *cat);
-void hm_inst_trial_over(struct institution *inst); // workers that waited for its end go on
+void hm_inst_trial_over(struct institution *inst); // whoever waited for other types goes on
 
 struct parsed_result { // HM_F_RESULT, borrowed from the payload except the arrays
     struct hm_str result;
@@ -553,6 +553,7 @@ struct trial {
     struct layer *layer;         // this one; NULL: nothing. Owned
     bool look;                   // only what would be lost is asked for
     bool confirm;                // and somebody has said yes to it
+    bool waits;                  // for the types of another worker: hm_inst_trial_over
     bool prepared;               // its types wait for hm_trial_force
     struct hm_buf changes;       // what would be or is lost: JSON array, see reshape.h
     void *arg;

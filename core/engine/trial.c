@@ -74,14 +74,10 @@ static void reshaped(void *arg, bool ok, const struct hm_error *err, struct hm_s
 void hm_trial_types(struct trial *trial) {
     struct institution *inst = trial->institution;
     trial->typing = true;
+    trial->waits = inst->reshape != NULL; // of the worker that serves first
+    if (trial->waits) return;
     if (hm_inst_types_in_force(inst, trial->catalogue)) {
         trial->typed(trial, true, NULL);
-        return;
-    }
-    if (inst->reshape || !trial->proc) {
-        struct hm_error err = {0};
-        hm_fail(&err, HM_CONFLICT, "other types are coming into force at this moment");
-        trial->typed(trial, false, &err);
         return;
     }
     trial->busy++;
