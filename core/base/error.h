@@ -32,6 +32,7 @@ enum hm_cause {
     HM_CAUSE_MAP_LIMIT, // it has grown as far as the setting map_max lets it
     HM_CAUSE_NO_KEY,    // a person's key is missing, and was not destroyed
     HM_CAUSE_DOUBT,     // a commit failed: what the disk holds is known only when it has been opened anew
+    HM_CAUSE_ERASED,    // a person was erased: there is no key any more, and never will be
 };
 
 struct hm_error {

@@ -125,7 +125,7 @@ void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, st
         fail_audited(call, (struct told){code, message, data});
         return;
     }
-    struct hm_answer answer = {code, result, message, data};
+    struct hm_answer answer = {code, result, message, data, call->snapshot};
     if (code && !message.len) answer.message = hm_str_of(hm_code_message(code));
     count_call(call, code);
     // Whoever is told may make the next call at once: this one is in no list by then.
@@ -320,6 +320,7 @@ static struct commit_item *item_of(struct call *call, struct hm_str payload, str
     struct hm_str kept = hm_item_keep(item, payload);
     item->call = call;
     item->commit.snapshot = r->snapshot;
+    item->commit.turn = call->turn;
     item->commit.from_core = false; // the store checks once more what a plugin may write
     item->seen = r->seen;
     item->intents = r->intents;
@@ -391,9 +392,10 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         return true;
     }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
+    call->snapshot = r.snapshot;
     hm_fresh_answered(call);
     uint64_t most = call->engine->settings.output_bytes;
-    if (!call->job && most &&
+    if (!call->job && !call->pinned && most &&
         r.result.len > most) { // the host says so itself, unless it is no longer our host
         struct hm_buf data = {0};
         free(r.seen);

@@ -405,6 +405,7 @@ static void next_contended(struct institution *inst) {
 }
 
 void hm_call_dispatch(struct institution *inst) {
+    if (inst->turning) return; // for workers that are about to be of yesterday
     next_contended(inst);
     struct proc *proc;
     while (inst->queue && inst->committer.unfinished < COMMITS_MAX && (proc = least_loaded(inst)))
@@ -438,7 +439,9 @@ void hm_call_again(struct call *call) {
         hm_call_fail(call, HM_UNAVAILABLE, "the server is shutting down");
     } else if (call->job) { // on its own worker, and in no lane: see next_contended
         struct proc *proc = hm_job_proc(call->job);
-        if (proc)
+        if (proc && proc->past)
+            hm_call_reason(call, HM_CONFLICT, "reason", "types_changed");
+        else if (proc)
             hm_proc_call(proc, call);
         else
             hm_call_fail(call, HM_INTERNAL, "the worker of this job died");
@@ -454,6 +457,16 @@ void hm_call_again(struct call *call) {
         hm_call_enqueue(call, true);
     }
     hm_inst_touch(inst);
+}
+
+void hm_call_outdated(struct call *call) {
+    call->moved++;
+    if (call->job) {
+        hm_call_reason(call, HM_CONFLICT, "reason", "types_changed");
+        return;
+    }
+    hm_call_leave_lane(call);
+    hm_call_enqueue(call, true);
 }
 
 // Its worker is gone. Only the head was running, so only the head can be what brought the worker down.

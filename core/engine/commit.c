@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "engine/reshape.h"
+#include "store/shape.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -30,6 +32,7 @@ struct commit_item *hm_item_new(struct institution *inst, const char *by, const 
     item->commit.method = hm_item_keep(item, hm_str_of(method));
     item->commit.now_ms = hm_now_ms();
     item->commit.from_core = true;
+    item->commit.turn = inst->turn;
     return item;
 }
 
@@ -122,11 +125,27 @@ void hm_item_audits(struct commit_item *item, struct call *call) {
     }
 }
 
+// What reshape.c does to the store, each a batch of its own.
+static bool ahead(const struct commit_item *item) {
+    return item->types || item->special || item->settle;
+}
+
+// A list of items to the thread.
+static void give(struct committer *c, struct commit_item *items, struct commit_item **tail) {
+    pthread_mutex_lock(&c->lock);
+    bool idle = !c->head;
+    *c->tail = items;
+    c->tail = tail;
+    if (idle) pthread_cond_signal(&c->some);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *item)) {
     struct committer *c = &item->institution->committer;
     item->done = done;
     if (!c->started) { // the engine is closing, and the thread has done its last batch
         hm_fail(&item->error, HM_UNAVAILABLE, "the server is shutting down");
+        if (item->types) hm_reshape_forced(item->institution, false);
         done(item);
         hm_item_free(item);
         return;
@@ -135,6 +154,13 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     item->commit.intent_count = item->intent_count;
     item->next = NULL;
     item->submitted_us = hm_mono_us();
+    if (ahead(item)) { // past what is held
+        c->unfinished++;
+        if (item->types) item->institution->types_coming++;
+        give(c, item, &item->next);
+        hm_inst_touch(item->institution);
+        return;
+    }
     if (item->call && item->call == item->institution->exclusive) { // before all that waited for it
         item->institution->exclusive = NULL;
         item->next = c->staged;
@@ -146,7 +172,6 @@ void hm_item_submit(struct commit_item *item, void (*done)(struct commit_item *i
     }
     c->unfinished++;
     c->staged_count++;
-    if (item->types) item->institution->types_coming++;
     hm_inst_touch(item->institution);
 }
 
@@ -261,6 +286,21 @@ static bool grow(struct batch *batch, struct hm_error *err) {
     return ok;
 }
 
+// Types, or records in their new form, with the batch. Types may be refused for what they say, or for what the
+// records say, which is no failure of a commit.
+static bool reshape(struct batch *batch, struct hm_write *write, bool *refused, struct hm_error *err) {
+    struct commit_item *item = batch->items;
+    if (item->settle) return hm_write_settle(write, item->settle, item->commit.now_ms, err);
+    if (!item->types || item->commit.code != HM_OK) return true;
+    if (hm_write_force(write, item->types, err)) return true;
+    *refused = err->cause == HM_CAUSE_OTHER && err->code != HM_INTERNAL && err->code != HM_UNAVAILABLE;
+    if (*refused) {
+        item->commit.code = err->code;
+        item->commit.error = *err;
+    }
+    return false;
+}
+
 // One try. *again: the map was full and has grown.
 static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     struct hm_store *store = batch->institution->store;
@@ -268,10 +308,11 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
     *again = false;
     batch->change_count = 0;
     if (!hm_write_begin(store, &write, err)) return false;
-    if (!apply_all(batch, write, err)) {
+    bool refused = false;
+    if (!apply_all(batch, write, err) || !reshape(batch, write, &refused, err)) {
         hm_write_abort(write);
         *again = err->cause == HM_CAUSE_MAP_FULL && grow(batch, err);
-        return false;
+        return refused;
     }
     if (batch->applied == 0) {
         hm_write_abort(write);
@@ -289,7 +330,7 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
 
 // A full disk refuses thousands of batches: the first is told, then one a second, with how many were not.
 static void log_failure(const struct batch *batch, const struct hm_error *err) {
-    static const char *const causes[] = {"other", "disk_full", "map_full", "map_limit", "no_key", "doubt"};
+    static const char *const causes[] = {"other", "disk_full", "map_full", "map_limit", "no_key", "doubt", "erased"};
     struct committer *c = &batch->institution->committer;
     struct hm_buf reason = {0};
     uint64_t now_us = hm_mono_us();
@@ -328,11 +369,11 @@ static void write_batch(struct batch *batch) {
     }
 }
 
-// Types may also be refused for what they say, which is no failure of a commit.
-static void set_types(struct batch *batch) {
+// Steps may also be refused for what the records say, which is no failure of a commit.
+static void run_special(struct batch *batch) {
     struct commit_item *item = batch->items;
     bool sound = !hm_store_in_doubt(item->institution->store);
-    item->ok = hm_store_set_types(item->institution->store, item->types, &item->error);
+    item->ok = item->special(item, &item->error);
     if (item->ok || item->error.cause == HM_CAUSE_OTHER) return;
     batch->failed = true;
     batch->cause = item->error.cause;
@@ -343,7 +384,7 @@ static void set_types(struct batch *batch) {
 
 static void batch_run(struct posted *posted);
 
-// Takes what waits: a change of types alone, or writes up to the next one.
+// Takes what waits: one that is a batch of its own, or writes up to the next such.
 static struct batch *take(struct institution *inst) {
     struct committer *c = &inst->committer;
     struct batch *batch = hm_alloc(sizeof *batch);
@@ -352,13 +393,13 @@ static struct batch *take(struct institution *inst) {
     batch->tail = &batch->items;
     while (c->head && batch->count < BATCH_MAX) {
         struct commit_item *item = c->head;
-        if (item->types && batch->count) break;
+        if (ahead(item) && batch->count) break;
         c->head = item->next;
         item->next = NULL;
         *batch->tail = item;
         batch->tail = &item->next;
         batch->count++;
-        if (item->types) break;
+        if (ahead(item)) break;
     }
     if (!c->head) c->tail = &c->head;
     return batch;
@@ -376,8 +417,8 @@ static void *commit_main(void *arg) {
         pthread_mutex_unlock(&c->lock);
         atomic_store(&c->reindexing, batch->items->types != NULL);
         atomic_store(&c->busy_since_us, hm_mono_us());
-        if (batch->items->types)
-            set_types(batch);
+        if (batch->items->special)
+            run_special(batch);
         else
             write_batch(batch);
         atomic_store(&c->busy_since_us, 0);
@@ -432,7 +473,10 @@ static void answer_one(struct batch *batch) {
     size_t count = 0;
     while (batch->told + count < batch->change_count && changes[count].seq <= item->commit.last_seq)
         count++;
-    if (item->types) inst->types_coming--;
+    if (item->types) {
+        inst->types_coming--;
+        hm_reshape_forced(inst, item->ok && item->commit.code == HM_OK);
+    }
     item->done(item);
     hm_live_changes(inst, changes, count);
     hm_outgoing_changes(inst, changes, count);
@@ -504,14 +548,9 @@ bool hm_committer_start(struct institution *inst, struct hm_error *err) {
 
 void hm_committer_flush(struct institution *inst) {
     struct committer *c = &inst->committer;
-    if (!c->staged || (inst->exclusive && !inst->engine->closing)) return;
+    if (!c->staged || ((inst->exclusive || inst->turning) && !inst->engine->closing)) return;
     c->staged_count = 0;
-    pthread_mutex_lock(&c->lock);
-    bool idle = !c->head;
-    *c->tail = c->staged;
-    c->tail = c->staged_tail;
-    if (idle) pthread_cond_signal(&c->some);
-    pthread_mutex_unlock(&c->lock);
+    give(c, c->staged, c->staged_tail);
     c->staged = NULL;
     c->staged_tail = &c->staged;
 }

@@ -136,6 +136,8 @@ static void result_json(const struct deploy *d, struct hm_str institutions, stru
     } else {
         change_json(d, &d->changes[0], out);
     }
+    if (d->trial && (hm_trial_lossy(d->trial) || d->purpose == PURPOSE_CHECK))
+        hm_json_member_raw(out, "changes", d->trial->changes.len ? hm_buf_view(&d->trial->changes) : HM_LIT("[]"));
     if (institutions.len) hm_json_member_raw(out, "institutions", institutions);
     hm_buf_char(out, '}');
 }
@@ -342,6 +344,19 @@ static void put_change(struct deploy *d, const struct change *c, struct commit_i
     hm_buf_free(&text);
 }
 
+static void refuse_lossy(struct deploy *d) {
+    struct hm_buf data = {0};
+    struct call *call = d->call;
+    hm_trial_lossy_json(d->trial, &data);
+    hm_trial_end(d->trial);
+    end(d, false);
+    if (call)
+        hm_call_done(call, HM_CONFLICT, HM_LIT(""),
+                     HM_LIT("stored records would lose something; confirm = true puts it in force all the same"),
+                     hm_buf_view(&data));
+    hm_buf_free(&data);
+}
+
 static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     struct deploy *d = trial->arg;
     struct hm_buf result = {0};
@@ -349,12 +364,21 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
         fail(d, err);
         return;
     }
+    if (!ok && err && err->code == HM_CONFLICT && hm_trial_lossy(trial)) {
+        refuse_lossy(d);
+        return;
+    }
     if (!ok || !trial->proc) {
         refuse(trial, !ok && err ? err->message : "the worker died");
         return;
     }
+    if (d->purpose == PURPOSE_CHECK) {
+        answer(d, HM_LIT(""));
+        return;
+    }
     if (left(d)) return;
     struct commit_item *item = hm_item_new(d->institution, d->by, d->method);
+    hm_trial_force(trial, item);
     if (d->call) hm_item_saw_caller(item, d->call);
     for (size_t i = 0; i < d->count; i++)
         put_change(d, &d->changes[i], item);
@@ -365,36 +389,6 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     if (d->call) hm_idem_put(item, d->call, hm_buf_view(&result));
     hm_item_submit(item, on_committed);
     hm_buf_free(&result);
-}
-
-static void refuse_records(struct deploy *d, struct hm_str misfits) {
-    struct hm_buf data = {0};
-    struct call *call = d->call;
-    hm_buf_char(&data, '{');
-    hm_json_member_str(&data, "reason", HM_LIT("records"));
-    hm_json_member_raw(&data, "records", misfits);
-    hm_buf_char(&data, '}');
-    hm_trial_end(d->trial);
-    end(d, false);
-    if (call)
-        hm_call_done(call, HM_CONFLICT, HM_LIT(""),
-                     HM_LIT("stored records do not fit what the new version declares of them; confirm = true "
-                            "puts it in force all the same"),
-                     hm_buf_view(&data));
-    hm_buf_free(&data);
-}
-
-static void on_fitted(struct trial *trial, struct hm_str misfits, const struct hm_error *err) {
-    struct deploy *d = trial->arg;
-    if (err || !trial->proc) {
-        refuse(trial, err ? err->message : "the worker died");
-    } else if (misfits.len > 2 && !d->confirm) {
-        refuse_records(d, misfits);
-    } else if (d->purpose == PURPOSE_CHECK) {
-        answer(d, HM_LIT(""));
-    } else if (!left(d)) {
-        hm_trial_types(trial);
-    }
 }
 
 // A candidate must be what it says it is: else a deploy of "a" could put "b" in force.
@@ -417,8 +411,11 @@ static void on_ready(struct trial *trial) {
     const struct change *wrong = not_itself(d);
     if (wrong)
         refuse(trial, "the source does not declare the plugin it was given as");
-    else if (!left(d))
-        hm_trial_fit(trial, on_fitted);
+    else if (!left(d)) {
+        trial->look = d->purpose == PURPOSE_CHECK;
+        trial->confirm = d->confirm;
+        hm_trial_types(trial);
+    }
 }
 
 void hm_deploy_resume(struct institution *inst) {

@@ -109,6 +109,7 @@ struct hm_answer {
     struct hm_str result;
     struct hm_str message;
     struct hm_str data;
+    uint64_t snapshot; // that a worker read, for the engine's own questions
 };
 typedef void (*hm_answer_fn)(void *arg, const struct hm_answer *answer);
 // params: JSON text of an object or array, already checked as JSON; empty = {}. Copied if needed later.

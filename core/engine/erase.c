@@ -46,6 +46,7 @@ struct erasing {
     struct hm_buf names; // packed: every name, folded name and number the person ever had
     uint64_t log_read;   // up to this change of the log
     unsigned sets, rounds, conflicts;
+    uint64_t turn; // of the types that the round goes by
     struct hm_buf missing; // sets not reached, packed
     struct hm_buf others;  // lines of `erasing` to do after this one (JSON lines), when taken up again
     // of one round
@@ -425,6 +426,7 @@ static void finish(struct erasing *e);
 static void resume_next(struct institution *inst, struct hm_str lines);
 
 static void go(struct erasing *e) {
+    e->turn = e->inst->turn;
     if (hm_errand_start(e->inst->engine, &e->errand, &e->error)) return;
     e->ok = false;
     finish(e);
@@ -480,6 +482,7 @@ static void erasing_done(struct errand *errand) {
         return;
     }
     struct commit_item *item = hm_item_new(e->inst, e->by ? e->by : "", "person.erase");
+    item->commit.turn = e->turn;
     for (size_t i = 0; i < e->change_count; i++) {
         struct change *c = &e->changes[i];
         if (c->remove) {

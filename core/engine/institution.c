@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
+#include "engine/reshape.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -112,6 +113,7 @@ bool hm_inst_open(struct hm_engine *engine, const char *id, struct institution *
     hm_job_recover(inst);
     hm_person_erase_resume(inst);
     hm_fresh_open(inst);
+    inst->rest_due = true;
     hm_layer_remember(inst);
     hm_inst_touch(inst);
     if (out) *out = inst;
@@ -130,8 +132,7 @@ out:
 // The engine has stopped the commit thread and run what it posted before.
 void hm_inst_free(struct institution *inst) {
     struct proc *proc, *next;
-    if (inst->trial && inst->trial->proc && inst->trial->proc->flight) // its check of the records ends
-        hm_proc_kill(inst->trial->proc, HM_END_STOPPED);
+    hm_reshape_close(inst);
     if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
     hm_deploy_close(inst);
     DL_FOREACH_SAFE(inst->procs, proc, next) {
@@ -196,6 +197,8 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     hm_buf_clear(&inst->refusal);
     if (proc) { // else a fresh one is started
         proc->generation = inst->generation;
+        proc->turn = inst->turn;
+        proc->past = false; // it waited while other types came
         proc->role = PROC_ORDINARY;
         proc->state = PROC_READY;
         proc->idle_since_us = hm_mono_us();
@@ -209,23 +212,55 @@ void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalo
     hm_inst_touch(inst);
 }
 
+static void types_refused(struct institution *inst, const struct hm_error *err);
+
 static void types_set(struct commit_item *item) {
     struct proc *proc = item->arg;
     struct institution *inst = proc->institution;
     proc->holds--;
     if (proc->state != PROC_LOADED) return;
-    if (item->ok && proc->generation == inst->generation) {
+    bool forced = item->ok && item->commit.code == HM_OK;
+    if (forced && proc->generation == inst->generation) {
         hm_inst_activate(inst, proc, proc->catalogue);
     } else {
-        if (!item->ok) {
-            hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
-                   (int)item->error.code);
-            back_off(inst);
-        }
+        if (!forced) types_refused(inst, item->ok ? &item->commit.error : &item->error);
         hm_proc_stop(proc);
     }
     hm_cat_unref(proc->catalogue);
     proc->catalogue = NULL;
+    hm_inst_trial_over(inst);
+}
+
+// No plugin serves with types that the records contradict; its administrator sees why.
+static void types_refused(struct institution *inst, const struct hm_error *err) {
+    hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id, (int)err->code);
+    hm_buf_clear(&inst->refusal);
+    hm_buf_text(&inst->refusal, "[{\"plugin\":\"\"");
+    hm_json_member_str(&inst->refusal, "message", hm_str_of(err->message));
+    hm_buf_text(&inst->refusal, "}]");
+    back_off(inst);
+}
+
+static void loaded_reshaped(void *arg, bool ok, const struct hm_error *err, struct hm_str changes) {
+    struct proc *proc = arg;
+    struct institution *inst = proc->institution;
+    (void)changes;
+    if (ok && proc->state == PROC_LOADED) {
+        struct commit_item *item = hm_item_new(inst, "", "types");
+        item->types = hm_types_ref(proc->catalogue->types);
+        item->arg = proc;
+        hm_item_submit(item, types_set);
+        return;
+    }
+    proc->holds--;
+    if (ok) hm_reshape_end(inst);
+    if (proc->state == PROC_LOADED) {
+        types_refused(inst, err);
+        hm_cat_unref(proc->catalogue);
+        proc->catalogue = NULL;
+        hm_proc_stop(proc);
+    }
+    hm_inst_trial_over(inst);
 }
 
 bool hm_inst_types_in_force(struct institution *inst, const struct catalogue *cat) {
@@ -245,20 +280,19 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
         hm_proc_stop(proc); // a deploy came between
     } else if (same || proc->role == PROC_JOB) {
         proc->state = PROC_READY;
+        proc->turn = inst->turn;
+        proc->past = false;
         proc->idle_since_us = hm_mono_us();
         inst->start_failures = 0;
-    } else if (inst->trial && inst->trial->typing) {
+    } else if (inst->reshape || (inst->trial && inst->trial->typing)) {
         // Its types, set now, would come behind the trial's and stay in force when the trial is adopted.
         proc->catalogue = hm_cat_ref(cat);
     } else if (hm_inst_types_in_force(inst, cat)) {
         hm_inst_activate(inst, proc, cat);
     } else {
-        struct commit_item *item = hm_item_new(inst, "", "types");
-        item->types = hm_types_ref(cat->types);
-        item->arg = proc;
         proc->holds++;
         proc->catalogue = hm_cat_ref(cat);
-        hm_item_submit(item, types_set);
+        hm_reshape_start(inst, proc, cat, RESHAPE_START, proc, loaded_reshaped);
     }
     hm_cat_unref(cat);
     hm_inst_touch(inst);
@@ -267,6 +301,7 @@ void hm_inst_loaded(struct proc *proc, struct catalogue *cat) {
 void hm_inst_trial_over(struct institution *inst) {
     struct proc *proc;
     if (inst->engine->closing) return;
+    if (inst->trial && inst->trial->waits) hm_trial_types(inst->trial);
     DL_FOREACH(inst->procs, proc) {
         struct catalogue *cat = proc->catalogue;
         if (proc->state != PROC_LOADED || !cat || proc->holds) continue; // held: its types are under way
@@ -411,6 +446,8 @@ void hm_inst_touch(struct institution *inst) {
 void hm_inst_flush(struct institution *inst) {
     struct proc *proc;
     retire_old(inst);
+    hm_reshape_go(inst);
+    hm_reshape_rest(inst);
     hm_idem_resume(inst);
     if (inst->wanted && !inst->engine->closing) {
         struct census c = census_of(inst, hm_mono_us());

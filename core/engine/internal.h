@@ -55,6 +55,7 @@ struct live;
 struct outbox;
 struct outgoing;
 struct proc;
+struct reshape;
 struct spread;
 struct trial;
 struct watch;
@@ -203,6 +204,12 @@ struct institution {
     struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
     unsigned types_coming; // changes of types that were submitted and are not done
     struct trial *trial;   // one deploy, check or watch at a time
+    struct reshape *reshape; // types that are about to change (reshape.c)
+    bool turning;            // writes and calls wait for them
+    uint64_t turn;           // see hm_store_turn, as it was last heard of
+    uint64_t turn_seq;       // last change before they came into force
+    bool rest_due, resting;  // of an earlier change something is to be done, is being done
+    uint64_t rest_not_before_us;
 
     struct call *queue;      // waiting for a worker
     struct call *unresolved; // came before the first catalogue
@@ -354,6 +361,8 @@ struct call {
     bool extend_if_wrote; // but a result without intents is no commit
     bool waited;          // for the first catalogue
     bool pinned;          // to the worker that has it: when that is gone, the call has failed
+    uint64_t turn;        // of its worker
+    uint64_t snapshot;    // of its result
     uint64_t began_us;
 };
 
@@ -369,6 +378,7 @@ bool hm_call_needs_catalogue(struct call *call);
 void hm_call_dispatch(struct institution *inst);
 void hm_call_close(struct institution *inst, const char *why); // fails all that wait
 void hm_call_again(struct call *call);                         // after a conflict
+void hm_call_outdated(struct call *call);                      // its worker went by types of before
 void hm_call_free_audits(struct call *call);
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose);
@@ -450,7 +460,9 @@ struct commit_item {
     struct commit_item *next;
     struct institution *institution;
     struct hm_commit commit;
-    struct hm_types *types; // set: puts these in force instead of writing
+    struct hm_types *types; // set: puts these in force together with what it writes
+    bool (*special)(struct commit_item *item, struct hm_error *err); // commit thread: does this instead
+    unsigned settle; // instead: so many records are written in their new form
     bool ok;                // the batch is durable; then commit.code says what became of this one
     struct hm_error error;  // when not ok
     void (*done)(struct commit_item *item); // loop; the item is freed behind it
@@ -506,6 +518,8 @@ struct proc {
     enum proc_role role;
     enum proc_state state;
     unsigned generation;
+    uint64_t turn; // of the types it goes by
+    bool past;     // others are in force
     pid_t pid;
     int fd, pidfd;
     ev_io readable, writable, exited;
@@ -560,7 +574,7 @@ void hm_inst_lost(struct proc *proc, bool early);
 void hm_inst_activate(struct institution *inst, struct proc *proc, struct catalogue *cat);
 // Neither others nor others under way.
 bool hm_inst_types_in_force(struct institution *inst, const struct catalogue *cat);
-void hm_inst_trial_over(struct institution *inst); // workers that waited for its end go on
+void hm_inst_trial_over(struct institution *inst); // whoever waited for other types goes on
 
 struct parsed_result { // HM_F_RESULT, borrowed from the payload except the arrays
     struct hm_str result;
@@ -580,10 +594,14 @@ struct trial {
     struct proc *proc;           // NULL once it is gone
     struct catalogue *catalogue; // after READY
     unsigned busy;               // commit items under way that name it; then the loss of its worker waits
-    bool typing;                 // hm_trial_types was called: the types in force are, or will be, its own
+    bool typing;                 // hm_trial_types was called: the types in force may become its own
     bool follows;                // it tries another layer of the cluster:
     struct layer *layer;         // this one; NULL: nothing. Owned
-    struct fit *fit;             // the check of the stored records, while it goes on
+    bool look;                   // only what would be lost is asked for
+    bool confirm;                // and somebody has said yes to it
+    bool waits;                  // for the types of another worker: hm_inst_trial_over
+    bool prepared;               // its types wait for hm_trial_force
+    struct hm_buf changes;       // what would be or is lost: JSON array, see reshape.h
     void *arg;
     void (*ready)(struct trial *trial);
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
@@ -595,11 +613,14 @@ struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates,
 // The same over another layer of the cluster; tests: [{"kind","id"}], whose tests are run.
 struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, struct hm_str tests,
                                 struct hm_error *err);
-// Looks whether the stored records fit those types whose shape the trial changes. misfits: JSON array of
-// {"type","checked","misfits","faults"}, empty when all fit; err: it could not be known, as the worker died.
-void hm_trial_fit(struct trial *trial,
-                  void (*done)(struct trial *trial, struct hm_str misfits, const struct hm_error *err));
-void hm_trial_types(struct trial *trial); // puts its types in force
+// Prepares its types beside those in force (reshape.c); then `typed`, with HM_CONFLICT and `changes` when
+// something would be lost.
+void hm_trial_types(struct trial *trial);
+// The item puts them in force with what it writes. It must be submitted at once.
+void hm_trial_force(struct trial *trial, struct commit_item *item);
+bool hm_trial_lossy(const struct trial *trial);
+// {"reason":"lossy","changes":[…]}
+void hm_trial_lossy_json(const struct trial *trial, struct hm_buf *out);
 void hm_trial_adopt(struct trial *trial); // its worker serves from now on; frees the trial
 void hm_trial_end(struct trial *trial);   // stops its worker, frees the trial
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat);

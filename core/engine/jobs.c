@@ -277,6 +277,8 @@ static void ran(void *arg, const struct hm_answer *answer) {
                                : &(struct hm_answer){.code = HM_CONFLICT, .message = HM_LIT("cancelled")});
     } else if (job->has_done && !done_fits(job, answer->result.len)) {
         fail_because(job, HM_TOO_LARGE, "the result of the long part is too large");
+    } else if (job->has_done && job->proc && (job->proc->past || job->institution->turning)) {
+        fail_because(job, HM_CONFLICT, "what records look like has changed while this ran: begin it once more");
     } else if (job->has_done && !hm_job_proc(job)) {
         fail_because(job, HM_INTERNAL, "the worker of this job died");
     } else if (job->has_done) {
@@ -322,7 +324,7 @@ void hm_job_schedule(struct institution *inst) {
     struct proc *proc;
     unsigned workers = 0, coming = 0;
     struct job *job = next_queued(inst);
-    if (!job || inst->engine->draining) return;
+    if (!job || inst->engine->draining || inst->turning) return;
     DL_FOREACH(inst->procs, proc) {
         if (proc->role != PROC_JOB || proc->state == PROC_DEAD || proc->state == PROC_STOPPING) continue;
         workers++;

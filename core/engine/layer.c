@@ -352,36 +352,36 @@ static void on_written(struct commit_item *item) {
     }
 }
 
+static void refuse_lossy(struct trial *trial) {
+    struct hm_buf errors = {0};
+    hm_buf_text(&errors, "[{");
+    hm_json_member_str(&errors, "message", HM_LIT("stored records would lose something"));
+    hm_json_member_raw(&errors, "changes", hm_buf_view(&trial->changes));
+    hm_buf_text(&errors, "}]");
+    refuse(trial, hm_buf_view(&errors));
+    hm_buf_free(&errors);
+}
+
 static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
+    if (!ok && err && err->code == HM_CONFLICT && hm_trial_lossy(trial)) {
+        refuse_lossy(trial);
+        return;
+    }
     if (!ok || !trial->proc) {
         refuse_message(trial, !ok && err ? err->message : "the worker died");
         return;
     }
     struct commit_item *item = hm_item_new(trial->institution, "", "plugin.follow");
+    hm_trial_force(trial, item);
     put_base(item, trial->layer);
     item->arg = trial;
     trial->busy++;
     hm_item_submit(item, on_written);
 }
 
-static void on_fitted(struct trial *trial, struct hm_str misfits, const struct hm_error *err) {
-    struct hm_buf errors = {0};
-    if (err || !trial->proc) {
-        refuse_message(trial, err ? err->message : "the worker died");
-    } else if (misfits.len > 2 && !(trial->layer && trial->layer->confirm)) {
-        hm_buf_text(&errors, "[{");
-        hm_json_member_str(&errors, "message", HM_LIT("stored records do not fit what is declared of them"));
-        hm_json_member_raw(&errors, "records", misfits);
-        hm_buf_text(&errors, "}]");
-        refuse(trial, hm_buf_view(&errors));
-    } else {
-        hm_trial_types(trial);
-    }
-    hm_buf_free(&errors);
-}
-
 static void on_ready(struct trial *trial) {
-    hm_trial_fit(trial, on_fitted);
+    trial->confirm = trial->layer && trial->layer->confirm;
+    hm_trial_types(trial);
 }
 
 // [{"kind","id"}] of the plugins in which two layers differ.

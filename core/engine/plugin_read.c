@@ -4,6 +4,7 @@
 #include "engine/plugin_read.h"
 #include "base/diff.h"
 #include "engine/plugin.h"
+#include "engine/reshape.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +78,8 @@ void hm_plugin_list(struct call *call) {
     hm_buf_char(&out, ']');
     if (inst->refusal.len) hm_json_member_raw(&out, "refused", hm_buf_view(&inst->refusal));
     if (inst->layer_errors.len) hm_json_member_raw(&out, "behind", hm_buf_view(&inst->layer_errors));
+    hm_reshape_json(inst, &out);
+    hm_reshape_kept(inst, read, &out);
     hm_buf_char(&out, '}');
     hm_read_end(read);
     hm_call_ok(call, hm_buf_view(&out));

@@ -10,6 +10,7 @@
 #include "base/wire.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
+#include "engine/reshape.h"
 #include "engine/spawn.h"
 #include "script/frames.h"
 
@@ -99,6 +100,7 @@ void hm_proc_call(struct proc *proc, struct call *call) {
     if (++call->engine->last_call == 0) call->engine->last_call = 1;
     call->id = call->engine->last_call;
     call->audit_count = 0;
+    call->turn = proc->turn;
     size_t at = frame_begin(b, HM_F_CALL, call->id);
     hm_put_str(b, hm_str_of(call->method));
     hm_put_str(b, call->params.raw);
@@ -310,7 +312,11 @@ static bool take_answer(struct proc *proc, uint8_t kind, struct hm_str payload) 
     hm_call_list(call, NULL, false);
     call->proc = NULL;
     proc->flight_count--;
-    bool ok = kind == HM_F_RESULT ? hm_call_result(call, payload) : hm_call_error(call, payload);
+    bool ok = true;
+    if (hm_reshape_outdated(proc, call, kind, payload))
+        hm_call_outdated(call);
+    else
+        ok = kind == HM_F_RESULT ? hm_call_result(call, payload) : hm_call_error(call, payload);
     if (!ok) { // it is still the head, for lost()
         hm_call_list(call, &proc->flight, true);
         call->proc = proc;
@@ -478,6 +484,7 @@ struct proc *hm_proc_load(struct institution *inst, enum proc_role role, const s
     proc->institution = inst;
     proc->role = role;
     proc->generation = inst->generation;
+    proc->turn = inst->turn;
     proc->started_us = proc->idle_since_us = hm_mono_us();
     ev_io_init(&proc->readable, on_readable, proc->fd, EV_READ);
     ev_io_init(&proc->writable, on_writable, proc->fd, EV_WRITE);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/internal.h"
+#include "store/shape.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,7 +262,8 @@ static bool look_one(void *arg, const struct hm_change *c) {
     struct institution *inst = lane->institution;
     if (c->seq > inst->told) return false; // its own answer and the feed come first
     const struct cat_event *event = hm_cat_event(inst->catalogue, c->type, c->action);
-    if (event && hm_event_has(event, lane->key) && !hidden(l->types, c->type)) {
+    bool upgraded = hm_str_eq(c->method, HM_LIT(HM_UPGRADE)); // nothing has happened to it
+    if (!upgraded && event && hm_event_has(event, lane->key) && !hidden(l->types, c->type)) {
         unsigned depth = depth_of(c->method);
         if (depth >= DEPTH_MAX) {
             inst->engine->counters.reactions_dropped++;

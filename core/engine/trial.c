@@ -1,10 +1,11 @@
 // Trying plugins before they serve: a worker of its own loads the candidates and runs their tests. What
-// always holds: until hm_trial_adopt nothing of the institution has changed but, perhaps, the types in
-// force (hm_trial_end puts them back); from hm_trial_types on no other worker puts its types in force; one
-// trial at a time for an institution; a trial under way is named by institution->trial.
+// always holds: nothing of the institution has changed until an item of hm_trial_force is committed; from
+// hm_trial_types on no other worker puts its types in force; one trial at a time for an institution; a trial
+// under way is named by institution->trial.
 #include "base/log.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
+#include "engine/reshape.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -62,24 +63,44 @@ void hm_trial_refused(struct proc *proc, struct hm_str errors) {
     if (!trial->busy) trial->refused(trial, errors); // else whoever is told next sees that the worker is gone
 }
 
-static void types_done(struct commit_item *item) {
-    struct trial *trial = item->arg;
+static void reshaped(void *arg, bool ok, const struct hm_error *err, struct hm_str changes) {
+    struct trial *trial = arg;
     trial->busy--;
-    trial->typed(trial, item->ok, &item->error);
+    trial->prepared = ok && !trial->look;
+    hm_buf_str(&trial->changes, changes);
+    trial->typed(trial, ok, err);
 }
 
 void hm_trial_types(struct trial *trial) {
     struct institution *inst = trial->institution;
     trial->typing = true;
+    trial->waits = inst->reshape != NULL; // of the worker that serves first
+    if (trial->waits) return;
     if (hm_inst_types_in_force(inst, trial->catalogue)) {
         trial->typed(trial, true, NULL);
         return;
     }
-    struct commit_item *item = hm_item_new(inst, "", "types");
-    item->types = hm_types_ref(trial->catalogue->types);
-    item->arg = trial;
     trial->busy++;
-    hm_item_submit(item, types_done);
+    hm_reshape_start(inst, trial->proc, trial->catalogue,
+                     trial->look      ? RESHAPE_LOOK
+                     : trial->confirm ? RESHAPE_CONFIRMED
+                                      : RESHAPE_ASK,
+                     trial, reshaped);
+}
+
+void hm_trial_force(struct trial *trial, struct commit_item *item) {
+    if (trial->prepared) item->types = hm_types_ref(trial->catalogue->types);
+}
+
+bool hm_trial_lossy(const struct trial *trial) {
+    return trial->changes.len > 2; // "[]"
+}
+
+void hm_trial_lossy_json(const struct trial *trial, struct hm_buf *out) {
+    hm_buf_char(out, '{');
+    hm_json_member_str(out, "reason", HM_LIT("lossy"));
+    hm_json_member_raw(out, "changes", hm_buf_view(&trial->changes));
+    hm_buf_char(out, '}');
 }
 
 static void trial_free(struct trial *trial) {
@@ -88,6 +109,7 @@ static void trial_free(struct trial *trial) {
     inst->trial = NULL;
     hm_cat_unref(trial->catalogue);
     hm_layer_unref(trial->layer);
+    hm_buf_free(&trial->changes);
     free(trial);
     hm_inst_trial_over(inst);
 }
@@ -106,11 +128,6 @@ void hm_trial_end(struct trial *trial) {
         trial->proc->trial = NULL;
         hm_proc_stop(trial->proc);
     }
-    if (inst->catalogue && trial->typing && !inst->engine->closing &&
-        !hm_inst_types_in_force(inst, inst->catalogue)) {
-        struct commit_item *item = hm_item_new(inst, "", "types");
-        item->types = hm_types_ref(inst->catalogue->types);
-        hm_item_submit(item, hm_item_ignored);
-    }
+    if (trial->prepared && inst->reshape) hm_reshape_end(inst);
     trial_free(trial);
 }

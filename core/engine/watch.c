@@ -91,12 +91,14 @@ static void on_refused(struct trial *trial, struct hm_str errors) {
     attempt_free(a);
 }
 
-static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
+static void on_forced(struct commit_item *item) {
+    struct trial *trial = item->arg;
     struct attempt *a = trial->arg;
     struct institution *inst = trial->institution;
-    if (!ok || !trial->proc) {
+    trial->busy--;
+    if (!item->ok || item->commit.code != HM_OK) {
         hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
-               err ? (int)err->code : 0);
+               (int)(item->ok ? item->commit.code : item->error.code));
         on_refused(trial, HM_LIT("[]"));
         return;
     }
@@ -105,6 +107,29 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
     a->candidates = (struct hm_buf){0};
     hm_trial_adopt(trial);
     attempt_free(a);
+}
+
+// Where and what would be lost: names of types and fields are no personal data.
+static void log_changes(const struct trial *trial) {
+    if (hm_trial_lossy(trial))
+        hm_log(HM_ERROR, "watch.lossy", "\"institution\":\"%s\",\"changes\":%s", trial->institution->id,
+               trial->changes.data);
+}
+
+static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
+    struct institution *inst = trial->institution;
+    if (!ok || !trial->proc) {
+        hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
+               err ? (int)err->code : 0);
+        log_changes(trial);
+        on_refused(trial, HM_LIT("[]"));
+        return;
+    }
+    struct commit_item *item = hm_item_new(inst, "", "types");
+    hm_trial_force(trial, item);
+    item->arg = trial;
+    trial->busy++;
+    hm_item_submit(item, on_forced);
 }
 
 static void try_folder(struct institution *inst) {

@@ -610,8 +610,9 @@ static int run_protected(lua_State *L) {
     } else if (strcmp(name, "$plugins") == 0) {
         hm_catalogue_plugins(L, params, &host->out);
         return 0; // has written its answer itself
-    } else if (strcmp(name, "$records") == 0) {
-        hm_records_check(L, params, &host->out);
+    } else if (strcmp(name, "$shape") == 0) {
+        host->call.upgrading = true;
+        hm_shape_look(L, params, &host->out);
         return 0;
     } else if (args->flags & HM_CALL_JOB_DONE) {
         host->call.may_write = true;
@@ -644,7 +645,7 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     hm_buf_clear(&host->out);
     c->number = args->number;
     c->now_ms = args->now_ms;
-    c->may_write = c->testing = false;
+    c->may_write = c->testing = c->upgrading = false;
     c->log_lines = 0;
     host->box.depth = 0;
     host->box.plugin = -1;

@@ -84,6 +84,7 @@ void hm_types_build(lua_State *L, struct hm_buf *out) {
         hm_json_member_str(out, "plugin", hm_str_of(owner_of(L, name.ptr)->id));
         lua_rawget(L, records);
         int record = lua_gettop(L);
+        put_field(L, record, "version", "version", out);
         put_field(L, record, "key", "key", out);
         put_field(L, record, "about", "about", out);
         put_field(L, record, "sealed", "sealed", out);

@@ -57,8 +57,10 @@ enum hm_frame {
 //   "$every"  params {"plugin","kind","cron","due"}; as a job, too
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get; with an id, "layers"
 //              [{"layer","version","source"}], the lowest first
-//   "$records" params {"type","after"?,"limit"}: do the stored records of a type fit what it declares? Gives
-//              {"checked","after":key or null,"misfits","faults":[{"path","message","count"}]}
+//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what the plugins
+//            declare, upgraded if need be. Gives {"looked","last":id,"more",
+//            "changes":[{"what","field","records","example":id}], and unless dry "items":[{"id","data"}]:
+//            those whose data is another then}
 
 // What HM_F_UNSEALED says first. ABSENT is also told of a record that the caller may not read.
 enum hm_unsealed { HM_UNSEALED_NOT, HM_UNSEALED_OK, HM_UNSEALED_ABSENT };

@@ -93,6 +93,7 @@ static const struct hm_type *check_type(lua_State *L, int index, bool for_writin
     struct hm_str name = hm_check_str(L, index);
     hm_check_in_call(L, "store");
     const struct hm_type *type = hm_types_find(host->types, name);
+    if (host->call.upgrading) luaL_error(L, "the upgrade of a record sees the data of that record only");
     if (!type || type->hidden) luaL_error(L, "there is no record type '%s'", name.ptr);
     if (for_writing && type->core) luaL_error(L, "records of type '%s' are the core's own", name.ptr);
     if (for_writing && !host->call.may_write)

@@ -44,6 +44,7 @@ static void fault(struct run *r, const struct where *w, const char *format, ...)
     struct hm_faults *all = r->faults;
     if (all->count < HM_FAULTS_MAX) {
         struct hm_fault *f = &all->list[all->count];
+        f->kind = HM_FAULT_VALUE;
         va_list args;
         snprintf(f->path, sizeof f->path, "%s", w->text);
         va_start(args, format);
@@ -51,6 +52,12 @@ static void fault(struct run *r, const struct where *w, const char *format, ...)
         va_end(args);
     }
     all->count++;
+}
+
+// Of the fault told last.
+static void fault_is(struct run *r, enum hm_fault_kind kind) {
+    if (r->faults->count && r->faults->count <= HM_FAULTS_MAX)
+        r->faults->list[r->faults->count - 1].kind = kind;
 }
 
 static const char *kind_of(lua_State *L, int schema) {
@@ -391,6 +398,7 @@ static void fault_unknown(struct run *r, struct where *w, int fields, const char
     } else {
         fault(r, w, "is not known here");
     }
+    fault_is(r, HM_FAULT_UNKNOWN);
 }
 
 // Every level a fresh copy, so that nobody changes a declaration through the value it gave.
@@ -431,8 +439,9 @@ static void check_field(struct run *r, struct where *w, int schema, int v, const
             lua_rawset(L, v); // the default, or nil in place of null
         }
         lua_pop(L, 1);
-        if (!has_default && flag(L, schema, "required") && !(r->patch && r->depth))
-            fault(r, w, "is required");
+        bool missing = !has_default && flag(L, schema, "required") && !(r->patch && r->depth);
+        if (missing) fault(r, w, "is required");
+        if (missing) fault_is(r, HM_FAULT_MISSING);
     } else {
         int at = lua_gettop(L);
         check_value(r, w, schema, at);

@@ -11,7 +11,9 @@
 
 #define HM_FAULTS_MAX 32
 
+enum hm_fault_kind { HM_FAULT_VALUE, HM_FAULT_UNKNOWN, HM_FAULT_MISSING };
 struct hm_fault {
+    enum hm_fault_kind kind;
     char path[160];
     char message[240];
 };

@@ -60,6 +60,7 @@ struct hm_entry {                             // a change as the log has it
     struct hm_change change;
     struct hm_str members, sealed;
     bool old_format; // 1: does not say which change came before it
+    uint32_t form; // 0 and 1: 1
 };
 void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out);
 bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out);
@@ -207,12 +208,15 @@ struct hm_read {
     MDB_txn *txn;
     bool seq_known;
     uint64_t seq;
+    bool turned_known;
+    struct hm_str turned; // see hm_turned
 };
 struct hm_store {
     char *dir;
     bool read_only;
     MDB_env *env;
-    MDB_dbi rec, idx, mem, log, meta;
+    MDB_dbi rec, idx, mem, log, meta, next;
+    bool has_next; // false: a copy made before there was one
     size_t map_max;
     char epoch[37];
     pthread_rwlock_t map_lock;
@@ -226,6 +230,8 @@ struct hm_store {
     uint64_t seq; // last committed change
     uint8_t hash[HM_HASH];
     struct hm_touched touched;
+    struct hm_coming *coming; // types that are prepared beside those in force, or NULL (shape.c)
+    _Atomic uint64_t turn;    // see hm_store_turn
     uint64_t types_seq;     // index ranges read up to here may be of an index that has been rebuilt since
     struct hm_write *write; // the open one
     atomic_bool doubt;      // a commit failed: nothing is written any more
@@ -244,12 +250,43 @@ bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
 // Every value but "head" gets a hash beside it ("sum:" and its name), since nothing else vouches for it, and
 // "turn" gets the number of the transaction: were an older one taken for the newest, that would show.
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
+int hm_meta_turn(struct hm_store *store, MDB_txn *txn); // for a transaction that puts nothing else here
 struct hm_types *hm_types_core(void); // only the core's
+// ---- changing shapes (index.c, shape.c); what is kept of them: see shape.c
+// ---------------------------------------------------------------------------
+// Packed names of the types whose records in `next` are in force; borrowed from the transaction.
+struct hm_str hm_turned(struct hm_store *store, MDB_txn *txn);
+// The form in force of the record with this key, when it is still to be written.
+bool hm_turned_find(struct hm_store *store, MDB_txn *txn, struct hm_str turned, struct hm_str key,
+                    struct hm_record *out);
+bool hm_listed(struct hm_str packed, struct hm_str name);
+struct hm_write;
+// What a call's change of one record means for the types that are prepared. A refusal is none of the call's.
+void hm_coming_plan(struct hm_write *w, const struct hm_record *old, const struct hm_record *now);
+// A key of a coming unique index is about to be put: is it another's already?
+int hm_coming_unique(struct hm_write *w, const struct hm_index *index, const char *type, struct hm_str key,
+                     size_t id_len);
+void hm_coming_free(struct hm_store *store);
+// What an earlier server prepared and did not put in force is given up.
+bool hm_shape_recover(struct hm_store *store, MDB_txn *txn, struct hm_error *err);
+// Beginnings (packed) of keys in idx that are not, or no longer, of an index in force.
+bool hm_shape_beside(struct hm_store *store, MDB_txn *txn, struct hm_buf *out, struct hm_error *err);
+// Once the transaction that hm_write_force was part of is durable.
+void hm_write_forced(struct hm_write *w);
+// Lines that describe indexes, as meta "indexes" has them (index.c).
+void hm_index_line(const struct hm_type *type, const struct hm_index *index, struct hm_buf *out);
+void hm_index_lines(const struct hm_types *types, struct hm_buf *out);
+bool hm_next_line(struct hm_str *rest, struct hm_str *line);
+bool hm_has_line(struct hm_str text, struct hm_str wanted);
+bool hm_line_prefix(struct hm_str line, struct hm_buf *out); // of the keys of the index it describes
+// Removes keys with this beginning, no more than *left; *left says how many more might have gone.
+int hm_drop_keys(MDB_txn *txn, MDB_dbi dbi, struct hm_str prefix, size_t *left);
+// Puts the keys of one record; a unique index must have no other entry with the same values.
+bool hm_index_put(struct hm_store *store, MDB_txn *txn, const struct hm_type *type,
+                  const struct hm_index *index, const struct hm_record *r, struct hm_error *err);
 // Brings idx in line with what `types` declares. `text` gets the description of the indexes now in force.
 bool hm_indexes_rebuild(struct hm_store *store, MDB_txn *txn, struct hm_types *types, bool *changed,
                         struct hm_error *err);
-size_t hm_types_count(const struct hm_types *types);
-const struct hm_type *hm_types_at(const struct hm_types *types, size_t i);
 int hm_databases_open(struct hm_store *store, MDB_txn *txn);
 bool hm_make_dir(const char *path, struct hm_error *err); // 0700; fine when there
 bool hm_sync_dir(const char *path, struct hm_error *err);

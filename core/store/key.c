@@ -37,6 +37,7 @@ void hm_index_prefix(const struct hm_type *type, const struct hm_index *index, s
     hm_buf_char(out, '\0');
     hm_buf_text(out, index->name);
     hm_buf_char(out, '\0');
+    hm_buf_add(out, (const char *)index->tag, sizeof index->tag);
 }
 
 void hm_key_successor(struct hm_buf *key) {
@@ -54,7 +55,7 @@ struct hm_str hm_index_key_id(struct hm_str key) {
 
 // How many bytes of a string fit into the key, whatever the id and the other fields are.
 static size_t string_room(const struct hm_type *type, const struct hm_index *index) {
-    size_t fixed = strlen(type->name) + 1 + strlen(index->name) + 1 + 2 + HM_ID_MAX;
+    size_t fixed = strlen(type->name) + 1 + strlen(index->name) + 1 + HM_INDEX_TAG + 2 + HM_ID_MAX;
     size_t each = (HM_KEY_MAX - fixed) / (index->field_count ? index->field_count : 1);
     size_t room = each - STRING_EXTRA;
     return room < STRING_MAX ? room : STRING_MAX;

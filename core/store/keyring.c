@@ -182,6 +182,7 @@ static bool stored_key(struct hm_keyring *k, struct hm_str person, uint8_t key[3
         const uint8_t *bytes = val.mv_data;
         if (val.mv_size == KEY_RECORD && (bytes[0] == KEY_DESTROYED || bytes[0] == KEY_WIPED)) {
             hm_fail(err, HM_UNAVAILABLE, "the key of this person was destroyed");
+            hm_fail_cause(err, HM_CAUSE_ERASED);
         } else if (val.mv_size != KEY_RECORD || !unwrap(bytes + 1, about, k->institution, key)) {
             hm_fail(err, HM_INTERNAL, "%s: the key of a person is damaged", k->dir);
         } else {

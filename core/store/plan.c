@@ -128,8 +128,8 @@ static void add_op(struct hm_write *w, bool add, struct hm_str key, const struct
 }
 
 // Two sorted packed lists: what is only in the first goes, what is only in the second comes.
-static void diff(struct hm_write *w, struct hm_str before, struct hm_str after,
-                 const struct hm_key_op *model) {
+void hm_write_diff(struct hm_write *w, struct hm_str before, struct hm_str after,
+                   const struct hm_key_op *model) {
     struct hm_str a, b;
     bool has_a = hm_packed_next(&before, &a), has_b = hm_packed_next(&after, &b);
     while (has_a || has_b) {
@@ -157,7 +157,7 @@ static bool plan_indexes(struct hm_write *w, struct hm_commit *call, const struc
                                   .type = type,
                                   .index = index->unique && !null_after ? index : NULL,
                                   .id_len = now ? now->id.len : old->id.len};
-        if (ok) diff(w, hm_buf_view(&before), hm_buf_view(&after), &model);
+        if (ok) hm_write_diff(w, hm_buf_view(&before), hm_buf_view(&after), &model);
     }
     hm_buf_free(&before);
     hm_buf_free(&after);
@@ -198,7 +198,8 @@ static void plan_members(struct hm_write *w, const struct hm_record *old, const 
     if (now) member_keys(now, &after);
     // A principal cannot hold a zero byte, so lists sorted by principal are sorted by key unless one
     // principal is the beginning of another, and then too: the zero byte behind it is the smallest.
-    diff(w, hm_buf_view(&before), hm_buf_view(&after), &(struct hm_key_op){.space = HM_SPACE_MEM});
+    hm_write_diff(w, hm_buf_view(&before), hm_buf_view(&after),
+                  &(struct hm_key_op){.space = HM_SPACE_MEM});
     hm_buf_free(&before);
     hm_buf_free(&after);
 }
@@ -254,6 +255,7 @@ static void plan_entry(struct hm_write *w, struct hm_commit *call, struct hm_pla
         e.change.json = now->json;
         e.members = now->members;
         e.sealed = now->sealed;
+        e.form = now->form;
     }
     struct hm_buf lost = {0};
     if (old) lost_sight(old, now, &lost);
@@ -274,6 +276,7 @@ static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm
     struct hm_record now = {.type = in->type,
                             .id = in->id,
                             .version = plan->seq,
+                            .form = type->form,
                             .created_ms = old ? old->created_ms : call->now_ms,
                             .updated_ms = call->now_ms,
                             .by = call->by,
@@ -300,6 +303,7 @@ static bool plan_put(struct hm_write *w, struct hm_commit *call, const struct hm
     plan_entry(w, call, plan, old, &now);
     ok = plan_indexes(w, call, type, old, &now);
     if (ok) plan_members(w, old, &now);
+    if (ok) hm_coming_plan(w, old, &now);
 out:
     hm_buf_free(&sealed_data);
     hm_buf_free(&json);
@@ -333,6 +337,7 @@ static bool plan_intent(struct planning *p, const struct hm_intent *in) {
         plan_entry(w, call, &plan, old, NULL);
         if (!plan_indexes(w, call, type, old, NULL)) return false;
         plan_members(w, old, NULL);
+        hm_coming_plan(w, old, NULL);
     } else if (!plan_put(w, call, in, type, data, old, &plan)) {
         return false;
     }

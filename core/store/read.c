@@ -71,7 +71,7 @@ bool hm_read_begin(struct hm_store *store, struct hm_read **out, struct hm_error
         pthread_rwlock_rdlock(&store->map_lock);
         rc = begin_or_renew(store, read);
         if (!rc) {
-            read->seq_known = false;
+            read->seq_known = read->turned_known = false;
             *out = read;
             return true;
         }
@@ -110,11 +110,19 @@ uint64_t hm_read_seq(const struct hm_read *read) {
     return r->seq;
 }
 
-static bool get_by_key(struct hm_store *store, MDB_txn *txn, struct hm_str key, struct hm_record *out,
-                       int *rc) {
+// Looked up once: it is the same as long as the read lasts.
+static struct hm_str turned_of(struct hm_read *read) {
+    if (!read->turned_known) read->turned = hm_turned(read->store, read->txn);
+    read->turned_known = true;
+    return read->turned;
+}
+
+static bool get_by_key(struct hm_read *read, struct hm_str key, struct hm_record *out, int *rc) {
     MDB_val k = hm_val(key), v;
-    *rc = mdb_get(txn, store->rec, &k, &v);
-    return *rc == 0 && hm_record_decode(hm_val_str(v), out);
+    *rc = mdb_get(read->txn, read->store->rec, &k, &v);
+    if (*rc || !hm_record_decode(hm_val_str(v), out)) return false;
+    hm_turned_find(read->store, read->txn, turned_of(read), key, out);
+    return true;
 }
 
 bool hm_read_get(struct hm_read *read, struct hm_str type, struct hm_str id, struct hm_record *out,
@@ -126,8 +134,7 @@ bool hm_read_get(struct hm_read *read, struct hm_str type, struct hm_str id, str
     memcpy(key, type.ptr, type.len);
     key[type.len] = 0;
     memcpy(key + type.len + 1, id.ptr, id.len);
-    if (get_by_key(read->store, read->txn, (struct hm_str){key, type.len + 1 + id.len}, out, &rc))
-        return true;
+    if (get_by_key(read, (struct hm_str){key, type.len + 1 + id.len}, out, &rc)) return true;
     if (rc == MDB_NOTFOUND) return hm_fail(err, HM_NOT_FOUND, "no such record");
     if (rc) return hm_mdb_fail(err, rc, read->store->dir, "read");
     return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", read->store->dir, (int)type.len,
@@ -220,9 +227,9 @@ static bool load(struct hm_scan *s, struct hm_record *out) {
     if (s->by_index) {
         s->record_key.len = s->type_len + 1;
         hm_buf_str(&s->record_key, hm_index_key_id(s->at));
-        return get_by_key(s->read->store, s->read->txn, hm_buf_view(&s->record_key), out, &rc);
+        return get_by_key(s->read, hm_buf_view(&s->record_key), out, &rc);
     }
-    return get_by_key(s->read->store, s->read->txn, s->at, out, &rc);
+    return get_by_key(s->read, s->at, out, &rc);
 }
 
 bool hm_scan_next(struct hm_scan *scan, struct hm_record *out) {
@@ -261,6 +268,7 @@ bool hm_read_every(struct hm_read *read, struct hm_str after_key,
     for (; ok && !rc; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
         ok = hm_record_decode(hm_val_str(v), &record) ||
              hm_fail(err, HM_INTERNAL, "%s: a damaged record; run hamroh verify", read->store->dir);
+        if (ok) hm_turned_find(read->store, read->txn, turned_of(read), hm_val_str(k), &record);
         if (ok && !fn(arg, &record)) break;
     }
     if (cursor) mdb_cursor_close(cursor);

@@ -7,6 +7,7 @@
 #define RECORD_FORMAT 1
 #define ENTRY_FORMAT 2
 #define ENTRY_FORMAT_OLD 1 // without `previous`; as stores before it have them
+#define FORMED 0x80        // beside the format: the form stands at the end; without it, it is 1
 
 void hm_envelope(const struct hm_record *r, struct hm_buf *out, size_t *data_at) {
     hm_buf_reserve(out, r->data.len + r->audience.len * 2 + r->members.len * 2 + 256);
@@ -34,7 +35,7 @@ void hm_envelope(const struct hm_record *r, struct hm_buf *out, size_t *data_at)
 void hm_record_encode(const struct hm_record *r, struct hm_buf *out) {
     assert(r->data.ptr >= r->json.ptr && r->data.ptr + r->data.len <= r->json.ptr + r->json.len);
     hm_buf_reserve(out, r->json.len + r->sealed.len + r->audience.len + r->members.len + 320);
-    hm_put_u8(out, RECORD_FORMAT);
+    hm_put_u8(out, r->form > 1 ? RECORD_FORMAT | FORMED : RECORD_FORMAT);
     hm_put_u64(out, r->version);
     hm_put_u64(out, (uint64_t)r->created_ms);
     hm_put_u64(out, (uint64_t)r->updated_ms);
@@ -47,11 +48,13 @@ void hm_record_encode(const struct hm_record *r, struct hm_buf *out) {
     hm_put_str(out, r->members);
     hm_put_str(out, r->sealed);
     hm_put_str(out, r->json);
+    if (r->form > 1) hm_put_u32(out, r->form);
 }
 
 bool hm_record_decode(struct hm_str bytes, struct hm_record *out) {
     struct hm_reader in = hm_reader_of(bytes);
-    bool known = hm_get_u8(&in) == RECORD_FORMAT;
+    unsigned format = hm_get_u8(&in);
+    bool known = (format & ~(unsigned)FORMED) == RECORD_FORMAT;
     out->version = hm_get_u64(&in);
     out->created_ms = (int64_t)hm_get_u64(&in);
     out->updated_ms = (int64_t)hm_get_u64(&in);
@@ -63,6 +66,7 @@ bool hm_record_decode(struct hm_str bytes, struct hm_record *out) {
     out->members = hm_get_str(&in);
     out->sealed = hm_get_str(&in);
     out->json = hm_get_str(&in);
+    out->form = format & FORMED ? hm_get_u32(&in) : 1;
     out->data = (struct hm_str){0};
     if (!known || in.bad || in.at != in.end) return false;
     if (data_at > out->json.len || data_len > out->json.len - data_at) return false;
@@ -73,7 +77,7 @@ bool hm_record_decode(struct hm_str bytes, struct hm_record *out) {
 void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out) {
     const struct hm_change *c = &e->change;
     hm_buf_reserve(out, c->json.len + e->sealed.len + e->members.len + c->audience.len + c->lost.len + 400);
-    hm_put_u8(out, e->old_format ? ENTRY_FORMAT_OLD : ENTRY_FORMAT);
+    hm_put_u8(out, (uint8_t)((e->old_format ? ENTRY_FORMAT_OLD : ENTRY_FORMAT) | (e->form > 1 ? FORMED : 0)));
     hm_put_u8(out, (uint8_t)c->action);
     hm_put_u64(out, c->seq);
     hm_put_u64(out, c->commit);
@@ -88,12 +92,13 @@ void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out) {
     hm_put_str(out, e->members);
     hm_put_str(out, e->sealed);
     hm_put_str(out, c->json);
+    if (e->form > 1) hm_put_u32(out, e->form);
 }
 
 bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out) {
     struct hm_reader in = hm_reader_of(bytes);
     struct hm_change *c = &out->change;
-    unsigned format = hm_get_u8(&in), action = hm_get_u8(&in);
+    unsigned said = hm_get_u8(&in), format = said & ~(unsigned)FORMED, action = hm_get_u8(&in);
     out->old_format = format == ENTRY_FORMAT_OLD;
     c->action = (enum hm_action)action;
     c->seq = hm_get_u64(&in);
@@ -109,6 +114,7 @@ bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out) {
     out->members = hm_get_str(&in);
     out->sealed = hm_get_str(&in);
     c->json = hm_get_str(&in);
+    out->form = said & FORMED ? hm_get_u32(&in) : 1;
     return (out->old_format || format == ENTRY_FORMAT) && !in.bad && in.at == in.end &&
            action >= HM_CREATED && action <= HM_DELETED;
 }

@@ -5,6 +5,7 @@
 // What holds: entries are copied as they are, so the chain of hashes goes on; a record that comes out is,
 // byte for byte, the one that the change wrote.
 #include "store/internal.h"
+#include "store/shape.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ static bool source_open(struct source *s, const char *dir, struct hm_error *err)
     s->store.dir = (char *)dir;
     s->store.read_only = true;
     int rc = mdb_env_create(&s->env);
-    if (!rc) rc = mdb_env_set_maxdbs(s->env, 5);
+    if (!rc) rc = mdb_env_set_maxdbs(s->env, 6);
     if (!rc) rc = mdb_env_open(s->env, dir, MDB_NOLOCK | MDB_NOTLS | MDB_RDONLY, 0600);
     if (!rc) rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
     if (!rc) rc = hm_databases_open(&s->store, s->txn);
@@ -97,16 +98,19 @@ struct replay {
     struct hm_store to; // its handles only
     MDB_env *env;
     uint64_t seq; // last change written
+    bool reshaped; // its records may be of an older form than the types there say
     uint8_t hash[HM_HASH];
 };
 
-// Is there a record that this change replaces, and when was it made?
-static int created_before(struct replay *r, MDB_txn *txn, struct hm_str key, int64_t *created_ms) {
+// Is there a record that this change replaces, and when was it made? Its new form is as old as it was.
+static int before(struct replay *r, MDB_txn *txn, struct hm_str key, struct hm_record *now,
+                  struct hm_str method) {
     struct hm_record old;
     MDB_val k = hm_val(key), v;
     int rc = mdb_get(txn, r->to.rec, &k, &v);
     if (!rc) rc = hm_record_decode(hm_val_str(v), &old) ? 0 : EINVAL;
-    if (!rc) *created_ms = old.created_ms;
+    if (!rc) now->created_ms = old.created_ms;
+    if (!rc && hm_str_eq(method, HM_LIT(HM_UPGRADE))) now->updated_ms = old.updated_ms;
     return rc;
 }
 
@@ -117,6 +121,7 @@ static int put_record(struct replay *r, MDB_txn *txn, struct hm_str key, const s
     struct hm_record record = {.type = c->type,
                                .id = c->id,
                                .version = c->seq,
+                               .form = e->form,
                                .created_ms = c->time_ms,
                                .updated_ms = c->time_ms,
                                .by = c->by,
@@ -126,7 +131,7 @@ static int put_record(struct replay *r, MDB_txn *txn, struct hm_str key, const s
                                .sealed = e->sealed};
     if (!hm_json_get(json, "data", &data)) return EINVAL;
     record.data = data.raw;
-    int rc = c->action == HM_UPDATED ? created_before(r, txn, key, &record.created_ms) : 0;
+    int rc = c->action == HM_UPDATED ? before(r, txn, key, &record, c->method) : 0;
     if (rc) return rc == MDB_NOTFOUND ? EINVAL : rc;
     hm_record_encode(&record, &bytes);
     MDB_val k = hm_val(key), v = hm_val(hm_buf_view(&bytes));
@@ -256,6 +261,20 @@ static int put_meta(struct replay *r, MDB_txn *txn) {
     return rc;
 }
 
+// Were records brought into a new form behind this change, or was that still to be done? Then the types there
+// do not tell what the records look like; the server looks at them when it puts those of its plugins in force.
+static bool reshaped(struct replay *r, bool *out, struct hm_error *err) {
+    struct hm_str turned, bytes;
+    struct hm_entry e;
+    bool there = true;
+    *out = hm_meta_get(&r->from.store, r->from.txn, "turned", &turned);
+    for (uint64_t seq = r->seq + 1; !*out && there; seq++) {
+        if (!source_next(&r->from, seq, &bytes, &e, &there, err)) return false;
+        *out = there && hm_str_eq(e.change.method, HM_LIT(HM_UPGRADE));
+    }
+    return true;
+}
+
 // with_types false: only the core's indexes, because a later declaration (a unique index) does not hold for
 // what the records were then.
 static bool derive_once(struct replay *r, bool with_types, int *rc, struct hm_error *err) {
@@ -263,7 +282,7 @@ static bool derive_once(struct replay *r, bool with_types, int *rc, struct hm_er
     struct hm_types *types = NULL;
     struct hm_str json;
     bool changed, ok = true;
-    if (!with_types || !hm_meta_get(&r->from.store, r->from.txn, "types", &json)) json = HM_LIT("[]");
+    if (!with_types || r->reshaped || !hm_meta_get(&r->from.store, r->from.txn, "types", &json)) json = HM_LIT("[]");
     if (!hm_types_parse(json, &types, err)) return false;
     *rc = mdb_txn_begin(r->env, NULL, 0, &txn);
     if (!*rc) *rc = put_meta(r, txn);
@@ -307,7 +326,7 @@ bool hm_replay(const char *from, const char *dir, uint64_t seq, struct hm_error 
     if (!source_open(&r.from, from, err)) return false;
     // Nobody sees the folder before it is synced as a whole.
     int rc = mdb_env_create(&r.env);
-    if (!rc) rc = mdb_env_set_maxdbs(r.env, 5);
+    if (!rc) rc = mdb_env_set_maxdbs(r.env, 6);
     if (!rc) rc = mdb_env_set_mapsize(r.env, MAP_FIRST);
     if (!rc) rc = mdb_env_open(r.env, dir, MDB_NOLOCK | MDB_NOTLS | MDB_NOSYNC, 0600);
     if (!rc) rc = mdb_txn_begin(r.env, NULL, 0, &txn);
@@ -321,7 +340,7 @@ bool hm_replay(const char *from, const char *dir, uint64_t seq, struct hm_error 
         hm_mdb_fail(err, rc, dir, "make the store");
         goto out;
     }
-    if (!apply_all(&r, seq, err) || !derive(&r, err)) goto out;
+    if (!apply_all(&r, seq, err) || !reshaped(&r, &r.reshaped, err) || !derive(&r, err)) goto out;
     rc = mdb_env_sync(r.env, 1);
     ok = rc == 0 ? hm_sync_dir(dir, err) : hm_mdb_fail(err, rc, dir, "sync");
 out:

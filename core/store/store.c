@@ -20,7 +20,7 @@
 #define MAP_DEFAULT ((size_t)64 << 20)
 #define MAP_MAX_DEFAULT ((size_t)64 << 30)
 #define READERS_DEFAULT 512
-#define DATABASES 5
+#define DATABASES 6
 #define WORKER_READS 2
 #define ROOM_MIN ((unsigned long long)1 << 20) // as much as LMDB writes at once
 
@@ -91,17 +91,20 @@ static int put_meta(struct hm_store *store, MDB_txn *txn, const char *name, stru
     return mdb_put(txn, store->meta, &key, &val, 0);
 }
 
+int hm_meta_turn(struct hm_store *store, MDB_txn *txn) {
+    uint64_t turn = mdb_txn_id(txn);
+    return put_meta(store, txn, "turn", (struct hm_str){(char *)&turn, sizeof turn});
+}
+
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value) {
     char sum_name[80];
     uint8_t sum[HM_HASH];
-    uint64_t turn = mdb_txn_id(txn);
     snprintf(sum_name, sizeof sum_name, "sum:%s", name);
     crypto_generichash(sum, sizeof sum, (const uint8_t *)value.ptr, value.len, NULL, 0);
     int rc = put_meta(store, txn, name, value);
     if (!rc && strcmp(name, "head") != 0)
         rc = put_meta(store, txn, sum_name, (struct hm_str){(char *)sum, HM_HASH});
-    if (!rc) rc = put_meta(store, txn, "turn", (struct hm_str){(char *)&turn, sizeof turn});
-    return rc;
+    return rc ? rc : hm_meta_turn(store, txn);
 }
 
 // ---- doubt
@@ -162,10 +165,13 @@ int hm_databases_open(struct hm_store *store, MDB_txn *txn) {
                               {"idx", &store->idx},
                               {"mem", &store->mem},
                               {"log", &store->log},
-                              {"meta", &store->meta}};
+                              {"meta", &store->meta},
+                              {"next", &store->next}};
     for (size_t i = 0; i < DATABASES; i++) {
         int rc = mdb_dbi_open(txn, all[i].name, store->read_only ? 0 : MDB_CREATE, all[i].dbi);
-        if (rc) return rc;
+        bool newer = all[i].dbi == &store->next; // a copy made by an older program has none
+        if (newer) store->has_next = !rc;
+        if (rc && !(newer && rc == MDB_NOTFOUND && store->read_only)) return rc;
     }
     return 0;
 }
@@ -325,6 +331,7 @@ static bool open_for_writing(struct hm_store *store, const struct hm_store_optio
         goto out;
     }
     if (!load_head(store, txn, err) || !open_keyring(store, txn, o->master_key, err)) goto out;
+    if (!hm_shape_recover(store, txn, err)) goto out;
     // Another version of the program may declare other indexes for the core's types.
     if (!hm_indexes_rebuild(store, txn, store->types, &changed, err)) goto out;
     rc = hm_commit_txn(store, txn);
@@ -338,6 +345,21 @@ static bool open_for_writing(struct hm_store *store, const struct hm_store_optio
 out:
     if (txn) mdb_txn_abort(txn);
     return ok;
+}
+
+// Indexes that are built anew may need a larger map.
+static bool open_growing(struct hm_store *store, const struct hm_store_options *o, struct hm_error *err) {
+    struct hm_error why = {0};
+    while (!open_for_writing(store, o, &why)) {
+        hm_keyring_close(store->keyring);
+        hm_types_unref(store->types);
+        store->keyring = NULL;
+        store->types = NULL;
+        if (why.cause == HM_CAUSE_MAP_FULL && hm_store_grow(store, &why)) continue;
+        if (err) *err = why;
+        return false;
+    }
+    return true;
 }
 
 static bool open_for_reading(struct hm_store *store, struct hm_error *err) {
@@ -391,7 +413,7 @@ bool hm_store_open(const char *dir, const struct hm_store_options *options, stru
         ok = open_for_reading(store, err);
     } else {
         put_marker(store); // durable with the folder, before anything is written but what opening writes
-        ok = open_for_writing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
+        ok = open_growing(store, options, err) && hm_sync_dir(data, err) && hm_sync_dir(dir, err);
         store->opened = ok;
     }
 out:
@@ -418,6 +440,7 @@ void hm_store_close(struct hm_store *store) {
     if ((store->opened || store->marked) && !hm_store_in_doubt(store)) unlink(store->marker);
     free(store->marker);
     hm_touched_free(&store->touched);
+    hm_coming_free(store);
     hm_types_unref(store->types);
     pthread_mutex_destroy(&store->types_lock);
     pthread_mutex_destroy(&store->sets_lock);

@@ -2,11 +2,11 @@
 // person.
 //
 // Named databases: rec   type \0 id                                   -> stored record (see record below)
-//                  idx   type \0 index \0 encoded values \0\0 id      -> empty   (order-preserving value
-//                  encoding) mem   principal("person:<id>") \0 type \0 id       -> empty   (who is a member
-//                  of what) log   u64 big endian seq                           -> one change, chained by
-//                  BLAKE2b meta  name                                         -> last seq, last hash, epoch,
-//                  types JSON, format
+//                  idx   type \0 index \0 tag encoded values \0\0 id  -> empty (order-preserving values)
+//                  mem   principal("person:<id>") \0 type \0 id       -> empty (who is a member of what)
+//                  log   u64 big endian seq                           -> one change, chained by BLAKE2b
+//                  meta  name                                         -> last seq, last hash, epoch, types, …
+//                  next  as rec                                       -> its coming form (see shape.h)
 // and beside it a second environment `keyring/` (wrapped person keys), apart so that a backup keeps only its
 // newest copy.
 //
@@ -62,6 +62,7 @@ bool hm_store_readers(struct hm_store *store, struct hm_store_readers *out);
 struct hm_record { // all borrowed from the map until the read ends
     struct hm_str type, id;
     uint64_t version;
+    uint32_t form; // version of the type's declaration that its data was written by
     int64_t created_ms, updated_ms;
     struct hm_str by;       // person id or "" (system)
     struct hm_str audience; // packed list, see access.h
@@ -180,6 +181,7 @@ struct hm_commit {     // one method call
     size_t intent_count;
     struct hm_str by, method;
     int64_t now_ms;
+    uint64_t turn;  // of the types it ran under, see hm_store_turn
     bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation" and
                     // "award", may be written
     // results, filled by hm_write_apply:
@@ -206,7 +208,8 @@ void hm_write_abort(struct hm_write *write);
 bool hm_store_grow(struct hm_store *store,
                    struct hm_error *err);              // doubles the map; waits for readers of this process
 size_t hm_store_map_max(const struct hm_store *store); // as it was opened with
-// Puts a new catalogue's types in force; indexes that changed are rebuilt in the same transaction.
+// Puts a new catalogue's types in force; indexes that changed are rebuilt in the same transaction, and
+// nothing is written meanwhile. For a store that is not serving; else see shape.h.
 bool hm_store_set_types(struct hm_store *store, struct hm_types *types, struct hm_error *err);
 
 // ---- sealing

@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "store/internal.h"
 #include <assert.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -128,6 +129,46 @@ static bool parse_sealed(struct hm_json json, struct hm_type *out, struct hm_err
     return true;
 }
 
+// What an index is told by: changed records have other keys even where the index is declared as before.
+static void tag_indexes(struct hm_type *type) {
+    for (unsigned i = 0; i < type->index_count; i++) {
+        struct hm_index *index = &type->indexes[i];
+        struct hm_buf text = {0};
+        uint8_t hash[16];
+        hm_buf_add(&text, (const char *)type->shape, sizeof type->shape);
+        hm_buf_printf(&text, "%c%c", index->unique ? 'u' : '-', index->multi ? 'm' : '-');
+        for (unsigned k = 0; k < index->field_count; k++)
+            hm_buf_add(&text, index->fields[k], strlen(index->fields[k]) + 1);
+        crypto_generichash(hash, sizeof hash, (const uint8_t *)text.data, text.len, NULL, 0);
+        memcpy(index->tag, hash, sizeof index->tag);
+        hm_buf_free(&text);
+    }
+}
+
+static void put_shape(struct hm_json json, struct hm_type *out) {
+    static const char *const members[] = {"schema", "sealed", "about", "key"};
+    struct hm_buf text = {0};
+    struct hm_json value;
+    hm_buf_printf(&text, "%u", out->form);
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        hm_buf_char(&text, '\n');
+        if (hm_json_get(json, members[i], &value)) hm_buf_str(&text, value.raw);
+    }
+    crypto_generichash(out->shape, sizeof out->shape, (const uint8_t *)text.data, text.len, NULL, 0);
+    hm_buf_free(&text);
+}
+
+static bool parse_form(struct hm_json json, struct hm_type *out, struct hm_error *err) {
+    struct hm_json value;
+    int64_t form = 1;
+    if (hm_json_get(json, "version", &value) &&
+        (!hm_json_int(value, &form) || form < 1 || form > HM_FORM_MAX))
+        return hm_fail(err, HM_PARAMS, "type %s: version must be a whole number from 1 to %d", out->name,
+                       HM_FORM_MAX);
+    out->form = (unsigned)form;
+    return true;
+}
+
 static bool parse_type(struct hm_json json, struct hm_type *out, struct hm_error *err) {
     struct hm_json about, list, item;
     if (!hm_json_get_text(json, "name", out->name, sizeof out->name) || !hm_name_valid(hm_str_of(out->name)))
@@ -136,7 +177,8 @@ static bool parse_type(struct hm_json json, struct hm_type *out, struct hm_error
         (!text_of(about, out->about, sizeof out->about) || (out->about[0] && !field_valid(out->about)) ||
          out->about[0] == '@'))
         return hm_fail(err, HM_PARAMS, "type %s: about is not a path in the data", out->name);
-    if (!parse_sealed(json, out, err)) return false;
+    if (!parse_sealed(json, out, err) || !parse_form(json, out, err)) return false;
+    put_shape(json, out);
     if (!hm_json_get(json, "indexes", &list)) return true;
     if (hm_json_count(list) > HM_INDEXES_MAX)
         return hm_fail(err, HM_PARAMS, "type %s: more than %d indexes", out->name, HM_INDEXES_MAX);
@@ -145,6 +187,7 @@ static bool parse_type(struct hm_json json, struct hm_type *out, struct hm_error
         if (!parse_index(out, item, &out->indexes[out->index_count], err)) return false;
         out->index_count++;
     }
+    tag_indexes(out);
     return true;
 }
 

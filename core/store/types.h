@@ -9,6 +9,8 @@
 #define HM_TYPES_MAX 256
 #define HM_INDEXES_MAX 16 // per type
 #define HM_INDEX_FIELDS_MAX 4
+#define HM_INDEX_TAG 4
+#define HM_FORM_MAX 10000
 
 struct hm_index {
     char name[65];
@@ -17,6 +19,8 @@ struct hm_index {
     unsigned field_count;
     bool unique; // does not bind a record in which one of the fields is missing or null
     bool multi;  // the (single) field is an array and each element is an entry
+    uint8_t tag[HM_INDEX_TAG]; // in its keys: another declaration of the same name has other keys, so that
+                               // both can be kept beside each other
 };
 
 struct hm_type {
@@ -26,6 +30,8 @@ struct hm_type {
     unsigned sealed_count;
     struct hm_index indexes[HM_INDEXES_MAX];
     unsigned index_count;
+    unsigned form;     // "version" of what its records look like, 1 when it is not said
+    uint8_t shape[16]; // hash of all that is said of what its records look like
     bool core;   // declared by the core: Lua may read but not write it
     bool hidden; // never given out by record.get, record.list, the feed, whatever the audience (account,
                  // session)
@@ -33,7 +39,7 @@ struct hm_type {
 
 struct hm_types; // refcounted
 // json: array of
-// {"name","key":"uuid"|"natural","about":path,"sealed":[field],"indexes":[{"name","fields":[path],"unique":b,"multi":b}]}
+// {"name","version":n,"schema":…,"key":"uuid"|"natural","about":path,"sealed":[field],"indexes":[{"name","fields":[path],"unique":b,"multi":b}]}
 // with further members ignored. Core types are added (and may not be redeclared).
 bool hm_types_parse(struct hm_str json, struct hm_types **out, struct hm_error *err);
 struct hm_types *hm_types_ref(struct hm_types *types);
@@ -41,3 +47,5 @@ void hm_types_unref(struct hm_types *types);
 const struct hm_type *hm_types_find(const struct hm_types *types, struct hm_str name);
 const struct hm_index *hm_type_index(const struct hm_type *type, struct hm_str name);
 struct hm_str hm_types_json(const struct hm_types *types); // the text it was parsed from, borrowed
+size_t hm_types_count(const struct hm_types *types);
+const struct hm_type *hm_types_at(const struct hm_types *types, size_t i); // in the order of their names

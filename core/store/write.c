@@ -4,6 +4,7 @@
 // A call is planned completely before the first byte of it is written (plan.c), so a refused call leaves
 // nothing behind. What it read still holds at its place in the batch: each record seen has the version seen,
 // and no key appeared in or went from a range seen. So the batch is a serial order.
+#include "store/shape.h"
 #include "store/write.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ bool hm_write_begin(struct hm_store *store, struct hm_write **out, struct hm_err
     }
     w->store = store;
     w->types = hm_store_types(store);
+    hm_buf_str(&w->turned, hm_turned(store, w->txn)); // its page may change below
     w->seq = store->seq;
     memcpy(w->hash, store->hash, HM_HASH);
     store->write = w;
@@ -35,6 +37,8 @@ static void end_write(struct hm_write *w) {
     w->store->write = NULL;
     hm_new_keys_free(w->new_keys);
     hm_types_unref(w->types);
+    hm_types_unref(w->forced);
+    hm_buf_free(&w->turned);
     hm_buf_free(&w->entries);
     hm_buf_free(&w->arena);
     hm_buf_free(&w->scratch);
@@ -67,6 +71,7 @@ bool hm_write_record(struct hm_write *w, struct hm_str type, struct hm_str id, s
     if (!hm_record_decode(hm_val_str(v), out))
         return hm_fail(err, HM_INTERNAL, "%s: a damaged record of type %.*s", w->store->dir, (int)type.len,
                        type.ptr);
+    hm_turned_find(w->store, w->txn, hm_buf_view(&w->turned), hm_val_str(k), out);
     *found = true;
     return true;
 }
@@ -105,6 +110,16 @@ static bool check_seen(struct hm_write *w, struct hm_commit *call, struct hm_err
     return true;
 }
 
+// A call that ran before the types changed made its records as they were then. Always true.
+static bool check_turn(struct hm_write *w, struct hm_commit *call) {
+    for (size_t i = 0; i < call->intent_count && call->turn != hm_store_turn(w->store); i++) {
+        const struct hm_type *type = hm_types_find(w->types, call->intents[i].type);
+        if (!type || !type->core)
+            return refuse(call, HM_CONFLICT, "what records look like has changed since the call ran");
+    }
+    return true;
+}
+
 // ---- writing a planned call
 // ---------------------------------------------------------------------------------------------
 
@@ -128,7 +143,7 @@ static int write_entry(struct hm_write *w, const struct hm_plan *p) {
     return 0;
 }
 
-static int write_plan(struct hm_write *w, const struct hm_plan *p) {
+int hm_write_plan(struct hm_write *w, const struct hm_plan *p) {
     struct hm_str key = in_arena(w, p->key);
     MDB_val k = hm_val(key), v = hm_val(in_arena(w, p->value));
     int rc = p->remove ? mdb_del(w->txn, w->store->rec, &k, NULL) : mdb_put(w->txn, w->store->rec, &k, &v, 0);
@@ -136,8 +151,14 @@ static int write_plan(struct hm_write *w, const struct hm_plan *p) {
 }
 
 static int write_op(struct hm_write *w, const struct hm_key_op *op) {
-    MDB_dbi dbi = op->space == HM_SPACE_IDX ? w->store->idx : w->store->mem;
+    MDB_dbi dbi = op->space == HM_SPACE_IDX    ? w->store->idx
+                  : op->space == HM_SPACE_NEXT ? w->store->next
+                                               : w->store->mem;
     MDB_val k = hm_val(in_arena(w, op->key)), v = {0, (void *)""};
+    if (op->add && op->coming) {
+        int rc = hm_coming_unique(w, op->coming, op->type->name, in_arena(w, op->key), op->id_len);
+        if (rc) return rc;
+    }
     if (op->add) return mdb_put(w->txn, dbi, &k, &v, 0);
     int rc = mdb_del(w->txn, dbi, &k, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc; // an index that lacks it already is for hm_store_verify to tell
@@ -146,15 +167,18 @@ static int write_op(struct hm_write *w, const struct hm_key_op *op) {
 static int write_call(struct hm_write *w, struct hm_commit *call) {
     int rc = 0;
     for (size_t i = 0; i < w->plan_count && !rc; i++)
-        rc = write_plan(w, &w->plans[i]);
+        rc = hm_write_plan(w, &w->plans[i]);
+    // What goes first: values of a coming unique index may change hands within the call.
     for (size_t i = 0; i < w->op_count && !rc; i++)
-        rc = write_op(w, &w->ops[i]);
+        if (!w->ops[i].add) rc = write_op(w, &w->ops[i]);
+    for (size_t i = 0; i < w->op_count && !rc; i++)
+        if (w->ops[i].add) rc = write_op(w, &w->ops[i]);
     if (rc) return rc;
     struct hm_touched *t = &w->store->touched;
     for (size_t i = 0; i < w->plan_count; i++)
         hm_touched_add(t, HM_SPACE_REC, in_arena(w, w->plans[i].key));
     for (size_t i = 0; i < w->op_count; i++)
-        hm_touched_add(t, w->ops[i].space, in_arena(w, w->ops[i].key));
+        if (w->ops[i].space != HM_SPACE_NEXT) hm_touched_add(t, w->ops[i].space, in_arena(w, w->ops[i].key));
     hm_touched_end_call(t);
     if (w->plan_count) {
         call->first_seq = w->plans[0].seq;
@@ -171,7 +195,8 @@ bool hm_write_apply(struct hm_write *write, struct hm_commit *call, struct hm_er
     write->plan_count = write->op_count = 0;
     hm_buf_clear(&write->arena);
     if (write->broken) return hm_fail(err, HM_INTERNAL, "%s: the batch is broken already", write->store->dir);
-    bool ok = check_seen(write, call, err);
+    bool ok = check_turn(write, call);
+    if (call->code == HM_OK) ok = check_seen(write, call, err);
     if (ok && call->code == HM_OK) ok = hm_plan_call(write, call, err);
     if (ok && call->code == HM_OK) {
         int rc = write_call(write, call);
@@ -202,7 +227,7 @@ bool hm_write_commit(struct hm_write *write, void (*fn)(void *arg, const struct 
     struct hm_store *store = w->store;
     bool ok = !w->broken || hm_fail(err, HM_INTERNAL, "%s: a broken batch cannot be committed", store->dir);
     struct hm_buf head = {0};
-    if (!ok || w->seq == store->seq) { // nothing was written
+    if (!ok || (w->seq == store->seq && !w->forced && !w->settled)) { // nothing was written
         hm_write_abort(w);
         return ok;
     }
@@ -224,9 +249,11 @@ bool hm_write_commit(struct hm_write *write, void (*fn)(void *arg, const struct 
     }
     if (!ok && hm_store_in_doubt(store)) hm_fail_cause(err, HM_CAUSE_DOUBT);
     if (ok) {
+        bool wrote = w->seq != store->seq;
         store->seq = w->seq;
         memcpy(store->hash, w->hash, HM_HASH);
-        hm_touched_commit(&store->touched, w->seq);
+        if (wrote) hm_touched_commit(&store->touched, w->seq);
+        hm_write_forced(w);
         tell(w, fn, arg);
         end_write(w);
     } else {

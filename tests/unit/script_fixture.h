@@ -244,6 +244,19 @@ static inline void sw_fails(struct sw *w, const char *method, const char *params
         fail_msg("%s: %d %s %s", method, w->code, w->message, w->data);
 }
 
+// The store goes by what the worker declares, as the server would see to: keys of indexes tell of all of it.
+static inline void sw_types(struct sw *w) {
+    struct hm_json root = fx_json(w->catalogue.data), types;
+    struct hm_types *parsed = NULL;
+    if (!hm_json_get(root, "types", &types)) fail_msg("a catalogue without types");
+    fx_open(&w->f, 0);
+    if (!hm_types_parse(types.raw, &parsed, &w->f.err) || !hm_store_set_types(w->f.store, parsed, &w->f.err))
+        fail_msg("types: %s", w->f.err.message);
+    hm_types_unref(parsed);
+    hm_store_close(w->f.store);
+    w->f.store = NULL;
+}
+
 // True: READY, the catalogue is there. False: REFUSED, and `data` has the list.
 static inline bool sw_start(struct sw *w, const char *more_init) {
     int pair[2];
@@ -279,6 +292,7 @@ static inline bool sw_start(struct sw *w, const char *more_init) {
     hm_buf_clear(&w->catalogue);
     hm_buf_str(&w->catalogue, text);
     sw_take(&w->data, text);
+    if (kind == HM_F_READY) sw_types(w);
     return kind == HM_F_READY;
 }
 

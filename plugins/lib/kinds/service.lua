@@ -1,6 +1,7 @@
 -- service{ id, title, records, methods, on, every, tests }: record types with their fields and indexes, methods, reactions.
 -- Declarations are checked here as far as they are data; what is wrong is told as "methods.pair.end.access: …".
 local check = require "lib.declare"
+local upgrade = require "lib.upgrade"
 
 return function(host)
   local schema = host.schema
@@ -25,7 +26,7 @@ return function(host)
   local function record(path, name, declared)
     check.is_table(path, declared)
     part(check.name, path, name)
-    check.names(path, declared, { "title", "key", "about", "sealed", "fields", "open", "indexes" })
+    check.names(path, declared, { "title", "version", "upgrade", "key", "about", "sealed", "fields", "open", "indexes" })
     declared.key = declared.key or "uuid"
     if declared.key ~= "uuid" and declared.key ~= "natural" then note(path .. ".key", "must be \"uuid\" or \"natural\"") end
     if declared.fields == nil then fault(path .. ".fields", "is missing") end
@@ -42,6 +43,7 @@ return function(host)
         if not declared.fields[field] then note(path .. ".sealed[" .. i .. "]", "the record has no field '" .. tostring(field) .. "'") end
       end
     end
+    part(upgrade.check, path, declared)
     for index_name, one in pairs(declared.indexes or {}) do
       part(check.name, path .. ".indexes", index_name)
       part(index, path .. ".indexes." .. tostring(index_name), one, declared)
