@@ -118,6 +118,8 @@ static const struct row rows[] = {
      "\"debug\" (a line for each call, with its method and time), \"info\", \"warn\" or \"error\""},
     {"log_plugin_texts", FLAG, FIELD(log_plugin_texts), 0, 0, 0, NULL,
      "let the texts that plugins log into the server's log; they may name people"},
+    {"log_keep_bytes", COUNT64, FIELD(log_keep_bytes), 0, 67108864, 262144, NULL,
+     "memory an institution for what its plugins said last, which its administrators may read"},
     {"metrics_token", TEXT, FIELD(metrics_token), 0, 0, 0, "",
      "/metrics asks everybody for it (Authorization: Bearer …); empty: only this machine may read them"},
     {"drain_seconds", COUNT, FIELD(drain_seconds), 0, 3600, 20, NULL,
@@ -130,7 +132,7 @@ static const char *const live[] = {
     "workers_max",        "queue_max",          "cpu_ms",        "deadline_ms",     "memory_bytes",
     "job_cpu_ms",         "job_deadline_ms",    "message_bytes", "connections_max", "job_memory_bytes",
     "demo_from_anywhere", "session_idle_hours", "session_days",  "log_level",       "log_plugin_texts",
-    "metrics_token",      "drain_seconds",
+    "metrics_token",      "drain_seconds",      "log_keep_bytes",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {

@@ -14,7 +14,7 @@
 // that others or the person wrote stay in the conversations they belong to, without the name.
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,10 +253,11 @@ static void look_at_job(struct erasing *e, const struct hm_record *r) {
 }
 
 static void look_at(struct erasing *e, const struct hm_record *r) {
-    static const char *const passed[] = {"account", "session",        "factor",
-                                         "sign_in", "invitation",     "audit",
-                                         "idem", // see hm_idem_forget
-                                         "plugin",  "plugin_version", "institution"};
+    static const char *const passed[] = {"account",   "session",        "factor",
+                                         "sign_in",   "invitation",     "audit",
+                                         "idem",      // see hm_idem_forget
+                                         "recording", // see hm_author_forget
+                                         "plugin",    "plugin_version", "institution"};
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         if (hm_str_eq(r->type, hm_str_of(passed[i]))) return;
     if (hm_str_eq(r->type, HM_LIT("job"))) {
@@ -447,6 +448,7 @@ static void put_audit(struct erasing *e, struct commit_item *item) {
     hm_buf_char(&data, '}');
     hm_item_put(item, "audit", hm_str_of(id), HM_ANY_VERSION, hm_buf_view(&data), "role:administrator");
     hm_idem_forget(item);
+    hm_author_forget(item);
     hm_buf_free(&why);
     hm_buf_free(&data);
 }

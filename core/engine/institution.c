@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/log.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -126,6 +126,7 @@ out:
 void hm_inst_free(struct institution *inst) {
     struct proc *proc, *next;
     if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
+    hm_trying_closes(inst);
     DL_FOREACH_SAFE(inst->procs, proc, next) {
         proc->holds = 0;
         hm_proc_end(proc);
@@ -134,6 +135,7 @@ void hm_inst_free(struct institution *inst) {
     hm_job_close(inst);
     hm_react_close(inst);
     hm_live_close(inst);
+    hm_author_close(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);
     hm_principals_unref(inst->control);
@@ -289,6 +291,7 @@ void hm_inst_refused(struct proc *proc, struct hm_str errors) {
         hm_trial_refused(proc, errors);
         return;
     }
+    hm_plugin_lines_refused(inst, errors);
     hm_buf_clear(&inst->refusal);
     hm_buf_str(&inst->refusal, errors);
     back_off(inst);

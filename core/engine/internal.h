@@ -201,6 +201,7 @@ struct institution {
     struct reaction *reactions;
     size_t reaction_count;
     struct call *reacting;
+    struct author *author; // what authors of plugins are given (author.h); NULL: not asked for yet
 };
 
 struct unopened {
@@ -296,10 +297,15 @@ struct call {
     struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
     unsigned audits_kept;
-    unsigned audit_count; // fields opened in this run
-    unsigned depth;       // how many reactions led to it
-    struct proc *proc;    // that has it in its flight
-    struct job *job;      // part of this job
+    unsigned audit_count;  // fields opened in this run
+    unsigned depth;        // how many reactions led to it
+    struct proc *proc;     // that has it in its flight
+    struct job *job;       // part of this job
+    struct trying *trying; // runs without effect, in a worker of its own (author.h)
+    struct tape *tape;     // is being recorded (author.h)
+    uint64_t past;         // HM_CALL_PAST
+    int64_t sent_ms;       // the time that its worker was told
+    uint64_t snapshot;     // seq of the one it ran on last, as its worker says; 0: not said
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool waited; // for the first catalogue
@@ -329,7 +335,8 @@ void hm_record_open(struct call *call, const struct hm_type *type, const struct 
 // For a core method that has waited (for a password, an errand, a trial, a commit, another call of its key),
 // before it commits anything: may who asked still do so? False: the call has been answered.
 bool hm_call_still(struct call *call);
-void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
+void hm_call_describe(struct call *call); // makes caller_json, when there is none yet
+void hm_call_begin(struct call *call);    // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
 // ---- idem (idem.c) ------------------------------------------------------------------------------------
@@ -360,6 +367,7 @@ void hm_call_ok(struct call *call, struct hm_str result);
 void hm_call_fail(struct call *call, enum hm_code code, const char *message);
 void hm_call_fail_error(struct call *call, const struct hm_error *err);
 void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value);
+void hm_answer_ignored(void *arg, const struct hm_answer *answer);
 void hm_call_wait(struct call *call, unsigned seconds); // HM_TOO_MANY
 void hm_call_param(struct call *call, const char *path, const char *message);
 void hm_call_not_written(struct call *call,
@@ -383,7 +391,7 @@ struct core_table {
 };
 extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
     hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person,
-    hm_methods_presence;
+    hm_methods_presence, hm_methods_plugin_log, hm_methods_plugin_try, hm_methods_recording;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -469,6 +477,7 @@ struct proc {
     uint64_t started_us, head_since_us, idle_since_us, stop_since_us;
     uint64_t answered;
     unsigned logs;               // frames of log since the last answer
+    unsigned deadline_ms;        // of a call; 0: that of its role
     struct catalogue *catalogue; // LOADED: waits for its types
     struct trial *trial;
     struct job *job;
@@ -517,9 +526,12 @@ struct trial {
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
     // It did not load, or its worker died. errors: JSON array. Ends the trial.
     void (*refused)(struct trial *trial, struct hm_str errors);
+    bool aside; // beside others and without effect; never named by the institution
 };
 // candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
 struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
+// A worker that will never serve: its plugins' own tests are not run, its types never in force.
+struct trial *hm_trial_aside(struct institution *inst, struct hm_str candidates, struct hm_error *err);
 void hm_trial_types(struct trial *trial); // puts its types in force
 void hm_trial_adopt(struct trial *trial); // its worker serves from now on; frees the trial
 void hm_trial_end(struct trial *trial);   // stops its worker, frees the trial

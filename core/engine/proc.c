@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 #include "engine/spawn.h"
 #include "script/frames.h"
 
@@ -54,12 +54,16 @@ void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str 
     hm_inst_touch(proc->institution);
 }
 
+static unsigned deadline_of(const struct proc *proc) {
+    const struct hm_settings *s = &proc->institution->engine->settings;
+    if (proc->deadline_ms) return proc->deadline_ms;
+    return proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms;
+}
+
 static void deadline_begin(struct proc *proc) {
     proc->head_since_us = hm_mono_us();
     if (ev_is_active(&proc->deadline)) return; // fires early, looks, and is set for the rest
-    const struct hm_settings *s = &proc->institution->engine->settings;
-    unsigned ms = proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms;
-    ev_timer_set(&proc->deadline, ms / 1000.0, 0.);
+    ev_timer_set(&proc->deadline, deadline_of(proc) / 1000.0, 0.);
     ev_timer_start(loop_of(proc), &proc->deadline);
 }
 
@@ -68,15 +72,17 @@ void hm_proc_call(struct proc *proc, struct call *call) {
     if (++call->engine->last_call == 0) call->engine->last_call = 1;
     call->id = call->engine->last_call;
     call->audit_count = 0;
+    hm_tape_begin(call);
     size_t at = frame_begin(b, HM_F_CALL, call->id);
     hm_put_str(b, hm_str_of(call->method));
     hm_put_str(b, call->params.raw);
     hm_put_str(b, hm_str_of(call->caller_json));
-    hm_put_u64(b, (uint64_t)hm_now_ms());
+    hm_put_u64(b, (uint64_t)(call->trying && call->sent_ms ? call->sent_ms : (call->sent_ms = hm_now_ms())));
     hm_put_str(b, (struct hm_str){(const char *)call->seed, sizeof call->seed});
     hm_put_u32(b, call->cpu_ms);
     hm_put_u64(b, call->memory_bytes);
     hm_put_u8(b, call->flags);
+    if (call->flags & HM_CALL_PAST) hm_put_u64(b, call->past);
     frame_end(b, at);
     hm_call_list(call, &proc->flight, false);
     call->proc = proc;
@@ -133,7 +139,6 @@ static void quiet(struct proc *proc) {
 static void lost(struct proc *proc, bool deadline) {
     if (proc->state == PROC_DEAD) return;
     struct institution *inst = proc->institution;
-    const struct hm_settings *s = &inst->engine->settings;
     bool early = proc->state == PROC_STARTING || proc->state == PROC_LOADED;
     bool wanted = proc->state != PROC_STOPPING;
     proc->state = PROC_DEAD;
@@ -148,8 +153,7 @@ static void lost(struct proc *proc, bool deadline) {
         bool head = call == proc->flight;
         hm_call_list(call, NULL, false);
         call->proc = NULL;
-        hm_call_lost(call, head, deadline && head,
-                     proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms);
+        hm_call_lost(call, head, deadline && head, deadline_of(proc));
     }
     proc->flight_count = 0;
     if (proc->job) hm_job_lost(proc->job);
@@ -190,8 +194,7 @@ void hm_proc_stop(struct proc *proc) {
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
     struct proc *proc = timer->data;
-    const struct hm_settings *s = &proc->institution->engine->settings;
-    uint64_t limit_us = (uint64_t)(proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms) * 1000;
+    uint64_t limit_us = (uint64_t)deadline_of(proc) * 1000;
     uint64_t ran_us = hm_mono_us() - proc->head_since_us;
     (void)events;
     if (!proc->flight) return;
@@ -241,11 +244,18 @@ static bool take_log(struct proc *proc, uint32_t id, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     uint8_t level = hm_get_u8(&r);
     struct hm_str plugin = hm_get_str(&r), version = hm_get_str(&r), text = hm_get_str(&r);
+    struct plugin_line said = {.level = level, .id = plugin, .version = version};
+    said.kind = hm_get_str(&r);
+    said.file = hm_get_str(&r);
+    said.line = hm_get_u32(&r);
     if (r.bad || r.at != r.end || ++proc->logs > LOGS_MAX) return false;
     plugin.len = plugin.len < 200 ? plugin.len : 200;
     version.len = version.len < 100 ? version.len : 100;
     text.len = text.len < 2048 ? text.len : 2048;
     if (has_opened(proc, id)) text = HM_LIT("(not shown: the call has opened a sealed field)");
+    said.text = text;
+    if (proc->flight && proc->flight->id == id) said.method = hm_str_of(proc->flight->method);
+    hm_plugin_line(proc->institution, &said);
     struct hm_buf line = {0};
     hm_buf_char(&line, '{');
     hm_json_member_str(&line, "plugin", plugin);

@@ -23,6 +23,17 @@ struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates,
     return trial;
 }
 
+struct trial *hm_trial_aside(struct institution *inst, struct hm_str candidates, struct hm_error *err) {
+    struct proc *proc = hm_proc_start(inst, PROC_TRIAL, candidates, false, err);
+    if (!proc) return NULL;
+    struct trial *trial = hm_alloc(sizeof *trial);
+    trial->institution = inst;
+    trial->proc = proc;
+    trial->aside = true;
+    proc->trial = trial;
+    return trial;
+}
+
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat) {
     struct trial *trial = proc->trial;
     trial->catalogue = hm_cat_ref(cat);
@@ -60,9 +71,11 @@ void hm_trial_types(struct trial *trial) {
 static void trial_free(struct trial *trial) {
     assert(!trial->busy);
     struct institution *inst = trial->institution;
-    inst->trial = NULL;
+    bool aside = trial->aside;
     hm_cat_unref(trial->catalogue);
     free(trial);
+    if (aside) return;
+    inst->trial = NULL;
     hm_inst_trial_over(inst);
 }
 

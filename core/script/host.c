@@ -41,6 +41,7 @@ void hm_host_free(struct hm_host *host) {
     hm_buf_free(&host->problems);
     hm_buf_free(&host->out);
     hm_buf_free(&host->trouble.data);
+    hm_buf_free(&host->dry_logs);
     for (size_t i = 0; i < sizeof host->scratch / sizeof *host->scratch; i++)
         hm_buf_free(&host->scratch[i]);
     free(host);

@@ -93,6 +93,7 @@ struct hm_call {
     struct hm_random random;
     bool may_write;
     bool testing; // a plugin's own test: nothing leaves the process
+    bool dry;     // without effect: a try, or a recorded call that runs again
     unsigned log_lines;
 };
 
@@ -135,6 +136,8 @@ struct hm_host {
     struct hm_buf out;                           // result of a call
     struct hm_buf scratch[6];                    // for functions that may raise while they fill one
     struct hm_faults faults;
+    struct hm_buf dry_logs; // of a run without effect: JSON, for its answer
+    uint64_t dry_began_us;
 };
 struct hm_host *hm_host_of(lua_State *L);
 void hm_host_free(struct hm_host *host);
@@ -168,6 +171,7 @@ struct hm_call_args {
     int64_t now_ms;
     struct hm_limits limits;
     uint8_t flags;
+    uint64_t past; // HM_CALL_PAST: the change after which the store is seen
 };
 // Runs one call. True: host->out is the result (JSON) and host->tx what it read and means to write, until
 // hm_call_end. False: host->trouble says why.
@@ -203,6 +207,14 @@ struct hm_str hm_check_str(lua_State *L, int index);
 void hm_push_str(lua_State *L, struct hm_str s);
 // A list of texts at index (nil: empty) as a packed list in scratch buffer `which`; raises, naming `what`.
 struct hm_str hm_check_packed(lua_State *L, int index, unsigned which, const char *what);
+
+// ---- runs without effect (dry.c)
+// -----------------------------------------------------------------------------------------------
+void hm_dry_begin(struct hm_host *host);
+uint64_t hm_dry_cpu_us(void);
+void hm_dry_log(struct hm_host *host, int level, struct hm_str text, const char *file, int line);
+// {"result" or "error","changes","changes_count","logs","cpu_ms"}
+void hm_dry_result(struct hm_host *host, bool ok, struct hm_buf *out);
 
 // ---- what plugins may call (api.c and the lua_*.c files)
 // ------------------------------------------------------------------------ One row a function: registration,

@@ -66,27 +66,25 @@ static void send_error(struct hm_host *host, uint32_t call) {
     hm_put_u32(out, (uint32_t)t->code);
     hm_put_str(out, hm_str_of(plain ? hm_code_message(t->code) : t->message));
     hm_put_str(out, t->data.len ? hm_buf_view(&t->data) : HM_LIT("{}"));
+    hm_put_u64(out, hm_tx_snapshot(host->tx));
     hm_channel_end(host->channel);
 }
 
-static void send_result(struct hm_host *host, uint32_t call, uint8_t flags) {
+static void send_result(struct hm_host *host, uint32_t call, uint8_t flags, bool ok) {
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_RESULT, call);
     size_t start = out->len - 9;
-    if (flags & HM_CALL_DRY) {
-        struct hm_buf dry = {0};
-        hm_buf_char(&dry, '{');
-        hm_json_member_raw(&dry, "result", hm_buf_view(&host->out));
-        hm_json_key(&dry, "changes");
-        hm_tx_changes_json(host->tx, &dry);
-        hm_buf_char(&dry, '}');
-        hm_put_str(out, hm_buf_view(&dry));
-        hm_buf_free(&dry);
+    bool dry = flags & HM_CALL_DRY;
+    if (dry) {
+        struct hm_buf text = {0};
+        hm_dry_result(host, ok, &text);
+        hm_put_str(out, hm_buf_view(&text));
+        hm_buf_free(&text);
     } else {
         hm_put_str(out, hm_buf_view(&host->out));
     }
     hm_put_u64(out, hm_tx_snapshot(host->tx));
     hm_put_u8(out, flags);
-    hm_tx_write_result(host->tx, !(flags & HM_CALL_DRY), out);
+    hm_tx_write_result(host->tx, ok && (!dry || (flags & HM_CALL_PAST)), out);
     if (out->len - start - 4 <= HM_FRAME_MAX) {
         hm_channel_end(host->channel);
         return;
@@ -109,12 +107,15 @@ static bool handle_call(struct hm_host *host, struct hm_frame_in *frame) {
     args.limits.cpu_ms = hm_get_u32(r);
     args.limits.memory_bytes = hm_get_u64(r);
     args.flags = hm_get_u8(r);
+    if (args.flags & HM_CALL_PAST) args.past = hm_get_u64(r);
     if (r->bad) return false;
     if (!args.limits.cpu_ms) args.limits.cpu_ms = host->limits.cpu_ms;
     if (!args.limits.memory_bytes) args.limits.memory_bytes = host->limits.memory_bytes;
     hm_channel_flush_if_old(host->channel);
-    if (hm_call_run(host, &args)) {
-        send_result(host, args.number, args.flags);
+    if (args.flags & HM_CALL_DRY) hm_dry_begin(host);
+    bool ok = hm_call_run(host, &args);
+    if (ok || (args.flags & HM_CALL_DRY)) {
+        send_result(host, args.number, args.flags, ok);
     } else {
         send_error(host, args.number);
     }

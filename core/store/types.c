@@ -27,6 +27,7 @@ static const char core_json[] =
     "{\"name\":\"account\",\"fields\":[\"account\",\"time\"]},{\"name\":\"time\",\"fields\":[\"time\"]}]},"
     "{\"name\":\"invitation\",\"hidden\":true,\"indexes\":[{\"name\":\"person\",\"fields\":[\"person\"]}]},"
     "{\"name\":\"idem\",\"hidden\":true,\"indexes\":[{\"name\":\"expires\",\"fields\":[\"expires\"]}]},"
+    "{\"name\":\"recording\",\"hidden\":true,\"indexes\":[{\"name\":\"expires\",\"fields\":[\"expires\"]}]},"
     "{\"name\":\"job\"},"
     "{\"name\":\"plugin\"},"
     "{\"name\":\"plugin_version\",\"indexes\":[{\"name\":\"plugin\",\"fields\":[\"plugin\"]}]},"
