@@ -124,7 +124,9 @@ static void put_changes(const struct trying *t, struct hm_json changes, struct h
     hm_buf_char(out, '[');
     while (hm_json_next(&it, NULL, &item)) {
         if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
-        if (!hm_json_get(item, "audience", &value) || sees(t, value)) {
+        bool may = (!hm_json_get(item, "audience", &value) || sees(t, value)) &&
+                   (!hm_json_get(item, "audience_before", &value) || sees(t, value));
+        if (may) {
             hm_buf_str(out, item.raw);
             continue;
         }

@@ -1,7 +1,6 @@
 // Runs without effect: a try, and a recorded call run again. What would have been written is told, not sent
 // to be committed; log lines and the time that was used come with the answer. Worker thread. What always
-// holds: a sealed value is in none of it but in what the plugin itself returns, and a record that the caller
-// may not see is told of without its data.
+// holds: a sealed value is in none of it but in what the plugin itself returns.
 #include "base/log.h"
 #include "script/frames.h"
 #include "script/host.h"
@@ -54,7 +53,7 @@ void hm_dry_result(struct hm_host *host, bool ok, struct hm_buf *out) {
     hm_buf_char(out, '{');
     if (ok) {
         hm_json_member_raw(out, "result", hm_buf_view(&host->out));
-        count = hm_tx_changes_json(host->tx, hm_who_principals(&host->call.who), CHANGES_SHOWN, &changes);
+        count = hm_tx_changes_json(host->tx, CHANGES_SHOWN, &changes);
     } else {
         put_error(host, out);
         hm_buf_text(&changes, "[]"); // a call that fails writes nothing

@@ -675,12 +675,14 @@ static bool stood(struct hm_tx *tx, const struct entry *e, struct hm_record *out
     return e->then.type.len || (tx->read && hm_read_get(tx->read, e->record.type, e->record.id, out, NULL));
 }
 
-static void put_change(struct hm_tx *tx, const struct entry *e, const struct hm_principals *who,
-                       struct hm_buf *out) {
+static void put_audience(const char *name, struct hm_str packed, struct hm_buf *out) {
+    hm_json_key(out, name);
+    hm_packed_json(packed, out);
+}
+
+static void put_change(struct hm_tx *tx, const struct entry *e, struct hm_buf *out) {
     struct hm_record before;
-    bool was = stood(tx, e, &before);
-    bool shown = !e->type->hidden && (!was || hm_access_meets(who, before.audience)) &&
-                 (e->removed || hm_access_meets(who, e->record.audience));
+    bool was = stood(tx, e, &before), shown = !e->type->hidden;
     hm_buf_char(out, '{');
     hm_json_member_str(out, "action",
                        hm_str_of(e->removed    ? "deleted"
@@ -697,21 +699,18 @@ static void put_change(struct hm_tx *tx, const struct entry *e, const struct hm_
         hm_json_key(out, "after");
         put_closed(e->type, e->record.data, out);
     }
-    if (shown) {
-        hm_json_key(out, "audience");
-        hm_packed_json(e->removed ? before.audience : e->record.audience, out);
-    }
+    if (shown && !e->removed) put_audience("audience", e->record.audience, out);
+    if (shown && was) put_audience("audience_before", before.audience, out);
     hm_buf_char(out, '}');
 }
 
-size_t hm_tx_changes_json(struct hm_tx *tx, const struct hm_principals *who, size_t most,
-                          struct hm_buf *out) {
+size_t hm_tx_changes_json(struct hm_tx *tx, size_t most, struct hm_buf *out) {
     size_t count = 0;
     hm_buf_char(out, '[');
     for (struct entry *e = tx->entries; e; e = e->hh.next) {
         if (!has_intent(e) || count++ >= most) continue;
         if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
-        put_change(tx, e, who, out);
+        put_change(tx, e, out);
     }
     hm_buf_char(out, ']');
     return count;
