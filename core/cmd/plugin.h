@@ -12,6 +12,9 @@ void hm_plugin_kinds_print(void);                              // their names, t
 // Makes FOLDER/KIND/NAME.lua under dir. The path is appended to path.
 bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const char *dir, struct hm_buf *path,
                    struct hm_error *err);
+// A file's source and what it is: the kind is the name of its folder, the id what it declares, else its name.
+bool hm_plugin_read_file(const char *path, const struct hm_plugin_kind **kind, char *id, size_t id_size,
+                         struct hm_buf *source, struct hm_error *err);
 // Shows `diff -u` of two texts under their names. 0: alike, 1: not, 2: it could not be shown.
 int hm_plugin_diff(const char *old_name, struct hm_str old_text, const char *new_name,
                    struct hm_str new_text);

@@ -129,9 +129,9 @@ static const struct row rows[] = {
 
 // What is looked at each time it matters, so that a server takes it over while it runs (SIGHUP).
 static const char *const live[] = {
-    "workers_max",        "queue_max",          "cpu_ms",        "deadline_ms",     "memory_bytes",
-    "job_cpu_ms",         "job_deadline_ms",    "message_bytes", "connections_max", "job_memory_bytes",
-    "demo_from_anywhere", "session_idle_hours", "session_days",  "log_level",       "log_plugin_texts",
+    "workers_max",        "queue_max",          "cpu_ms",         "deadline_ms",     "memory_bytes",
+    "job_cpu_ms",         "job_deadline_ms",    "message_bytes",  "connections_max", "job_memory_bytes",
+    "demo_from_anywhere", "session_idle_hours", "session_days",   "log_level",       "log_plugin_texts",
     "metrics_token",      "drain_seconds",      "log_keep_bytes",
 };
 

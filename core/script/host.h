@@ -138,6 +138,10 @@ struct hm_host {
     struct hm_faults faults;
     struct hm_buf dry_logs; // of a run without effect: JSON, for its answer
     uint64_t dry_began_us;
+    // Told of each test of a plugin (hm_host_test), when set. why: "" when it passed.
+    void (*test_told)(void *arg, const struct hm_loaded *plugin, const char *name, uint64_t us,
+                      const char *why);
+    void *test_arg;
 };
 struct hm_host *hm_host_of(lua_State *L);
 void hm_host_free(struct hm_host *host);
@@ -158,7 +162,17 @@ bool hm_host_test(struct hm_host *host, bool all,
                   void *arg);
 int hm_test_inner(lua_State *L); // a method inside of a test
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message);
-void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message);
+void hm_warning(struct hm_host *host, const char *plugin, const char *file, int line, int column,
+                const char *message);
+// The line of "methods.pair.end.access: what is wrong", looked up by its names; 0: not found.
+int hm_line_of_path(const struct hm_source *source, const char *message);
+void hm_env_push(lua_State *L, const char *kind); // a fresh environment of a plugin of this kind
+// Calls fn for each name that the source uses and its environment does not have (lint.c). May raise. A source
+// with an error of syntax has none.
+typedef void (*hm_lint_fn)(void *arg, struct hm_host *host, const struct hm_source *source, int line,
+                           int column, const char *message);
+void hm_lint(lua_State *L, const struct hm_source *source, hm_lint_fn fn, void *arg);
+bool hm_host_lint(struct hm_host *host, bool all, hm_lint_fn fn, void *arg); // of the candidates, or all
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.
 void hm_catalogue_build(lua_State *L);
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out); // "$plugins"
