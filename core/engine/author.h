@@ -30,6 +30,10 @@ struct author_log;
 void hm_author_log_free(struct author_log *log);
 void hm_author_log_clear(struct author_log *log);
 
+// What a candidate that loads may still be told: names that nothing has, translations that are missing. JSON
+// array of {"plugin","file","line","column"?,"message"}.
+void hm_plugin_warnings(const struct trial *trial, const char *kind, const char *id, struct hm_buf *out);
+
 // ---- trying (plugin_try.c)
 // ------------------------------------------------------------------------------------------------------
 // A call with call->trying: its worker has ended, or has answered. What it answers is never committed.

@@ -478,6 +478,7 @@ struct proc {
     uint64_t answered;
     unsigned logs;               // frames of log since the last answer
     unsigned deadline_ms;        // of a call; 0: that of its role
+    struct hm_buf unknown;       // names in its candidates that nothing has (JSON array), as READY says
     struct catalogue *catalogue; // LOADED: waits for its types
     struct trial *trial;
     struct job *job;

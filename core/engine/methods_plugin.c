@@ -4,7 +4,7 @@
 // is what the store says.
 #include "base/clock.h"
 #include "base/code.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +113,10 @@ static void result_json(const struct deploy *d, struct hm_buf *out) {
     }
     if (d->trial && hm_cat_plugin(d->trial->catalogue, d->kind, d->id, &entry))
         hm_json_member_raw(out, "plugin", entry.raw);
+    if (d->purpose == CHECK && d->trial) {
+        hm_json_key(out, "warnings");
+        hm_plugin_warnings(d->trial, d->kind, d->id, out);
+    }
     hm_buf_char(out, '}');
 }
 

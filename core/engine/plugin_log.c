@@ -230,6 +230,30 @@ void hm_plugin_lines_refused(struct institution *inst, struct hm_str errors) {
     }
 }
 
+static void add_warnings(struct hm_json list, struct hm_str kind, const char *id, struct hm_buf *out) {
+    struct hm_json_iter it = hm_json_iter(list);
+    struct hm_json item;
+    char plugin[HM_NAME_MAX + 1], file[129];
+    while (hm_json_next(&it, NULL, &item)) {
+        bool its = hm_json_get_text(item, "plugin", plugin, sizeof plugin) && strcmp(plugin, id) == 0 &&
+                   hm_json_get_text(item, "file", file, sizeof file) &&
+                   hm_str_eq(hm_str_of(hm_plugin_kind_of_file(hm_str_of(file))), kind);
+        if (!its) continue;
+        if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
+        hm_buf_str(out, item.raw);
+    }
+}
+
+void hm_plugin_warnings(const struct trial *trial, const char *kind, const char *id, struct hm_buf *out) {
+    struct hm_json list, unknown = {HM_JSON_ARRAY, HM_LIT("[]")};
+    hm_buf_char(out, '[');
+    if (trial->proc && trial->proc->unknown.len) unknown.raw = hm_buf_view(&trial->proc->unknown);
+    add_warnings(unknown, hm_str_of(kind), id, out);
+    if (trial->catalogue && hm_json_get(trial->catalogue->root, "warnings", &list))
+        add_warnings(list, hm_str_of(kind), id, out);
+    hm_buf_char(out, ']');
+}
+
 // ---- methods ------------------------------------------------------------------------------------------
 
 // False: answered.

@@ -211,9 +211,13 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
 static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     struct hm_str json = hm_get_str(&r);
+    struct hm_str unknown = r.at != r.end ? hm_get_str(&r) : HM_LIT("[]");
     struct hm_error err = {0};
+    struct hm_json list;
     struct catalogue *cat = NULL;
     if (r.bad || r.at != r.end || proc->state != PROC_STARTING) return false;
+    if (!hm_json_parse(unknown, &list, NULL) || list.kind != HM_JSON_ARRAY) return false;
+    hm_buf_str(&proc->unknown, list.raw);
     if (!hm_cat_parse(json, &cat, &err)) {
         hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id,
                err.line);
@@ -457,6 +461,7 @@ static void proc_free(struct proc *proc) {
     close(proc->pidfd);
     hm_buf_free(&proc->in);
     hm_buf_free(&proc->out);
+    hm_buf_free(&proc->unknown);
     free(proc);
 }
 

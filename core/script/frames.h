@@ -18,7 +18,8 @@ enum hm_frame {
                //   u32 cpu_ms, u64 memory_bytes, u8 flags (u64 seq, see HM_CALL_PAST)
     HM_F_UNSEALED, // u8 HM_UNSEALED_*, str JSON value or message
     // worker -> server
-    HM_F_READY = 16, // str catalogue (JSON, below)
+    HM_F_READY = 16, // str catalogue (JSON, below), str names in the candidates that nothing has: JSON array
+                     // of {"plugin","file","line","column","message"}
     HM_F_REFUSED,    // str JSON array of {"plugin","file","line","message"}: it could not load (or its tests
                      // failed); then exits
     HM_F_RESULT,     // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent

@@ -142,6 +142,20 @@ static int serve_calls(struct hm_host *host) {
     return 1;
 }
 
+static void put_unknown(void *arg, struct hm_host *host, const struct hm_source *source, int line, int column,
+                        const char *message) {
+    struct hm_buf *out = arg;
+    (void)host;
+    if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
+    hm_buf_char(out, '{');
+    hm_json_member_str(out, "plugin", hm_str_of(source->id));
+    hm_json_member_str(out, "file", hm_str_of(source->file));
+    hm_json_member_int(out, "line", line);
+    if (column) hm_json_member_int(out, "column", column);
+    hm_json_member_str(out, "message", hm_str_of(message));
+    hm_buf_char(out, '}');
+}
+
 static bool start(struct hm_host *host, const char *dir, struct hm_error *err) {
     struct hm_frame_in frame;
     struct hm_json init;
@@ -160,9 +174,15 @@ static bool start(struct hm_host *host, const char *dir, struct hm_error *err) {
         send_refused(host);
         return hm_fail(err, HM_PLUGIN, "plugins refused");
     }
+    struct hm_buf unknown = {0};
+    hm_buf_char(&unknown, '[');
+    hm_host_lint(host, false, put_unknown, &unknown);
+    hm_buf_char(&unknown, ']');
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_READY, 0);
     hm_put_str(out, hm_buf_view(&host->catalogue));
+    hm_put_str(out, hm_buf_view(&unknown));
     hm_channel_end(host->channel);
+    hm_buf_free(&unknown);
     return hm_channel_flush(host->channel, err);
 }
 
