@@ -250,7 +250,7 @@ bool hm_plugin_new(const struct hm_plugin_kind *kind, const char *name, const ch
         return hm_fail(err, HM_PARAMS, "%s: a name begins with a letter and holds a-z, 0-9, _ . - only",
                        name);
     hm_buf_printf(path, "%s/%s", dir, kind->folder);
-    if (mkdir(path->data, 0755) != 0 && errno != EEXIST) {
+    if ((mkdir(dir, 0755) != 0 && errno != EEXIST) || (mkdir(path->data, 0755) != 0 && errno != EEXIST)) {
         hm_fail(err, HM_UNAVAILABLE, "%s: %s", path->data, strerror(errno));
         goto out;
     }

@@ -244,6 +244,8 @@ export class World {
     const jobs = [this.as.coordinator.call('roster.apply', roster('own')), this.home.call('roster.apply', roster('other'))];
     const opened = this.as.mentee.call('record.get', { type: 'questionnaire_result', id: this.ids['questionnaire_result own'], why: marker('audit', 'all') });
     const invited = this.home.call('fixture.invite', { person: person_id('z1'), name: marker('invitation', 'hidden') });
+    await this.home.call('plugin.record', { kind: 'service', id: 'fixture', calls: 1 });
+    await this.as.mentor.call('fixture.echo', { text: marker('recording', 'hidden') });
     const echoed = this.as.mentor.call('fixture.echo', { text: marker('idem', 'hidden'), idem: 'k1' });
     const aside = await Watched.open(this.server.url, 'aside', null);
     const agent = `${marker('session', 'hidden')} ${marker('sign_in', 'hidden')}`;
