@@ -71,7 +71,8 @@ static const char plugin_help[] =
     "  replay RECORDING [FILE]      run one again with the data, time and random\n"
     "                               numbers of then, by what is in force or by FILE;\n"
     "                               says where it differs, and exits 1 if it does\n"
-    "--json gives the answer as it is. KIND is service, matcher, activity, questionnaire or report; the "
+    "--json gives the answer as it is.\n"
+    "KIND is service, matcher, activity, questionnaire or report; the "
     "folder of a\n"
     "FILE (matchers/…) says its kind.\n";
 static const char backup_help[] =

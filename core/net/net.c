@@ -98,7 +98,8 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     presence.arg = net;
     net->presence = hm_presence_new(loop, &presence, net->settings->presence_grace_ms);
     net->files = hm_files_new(net->settings->web_dir);
-    hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net, on_tell});
+    hm_engine_listen(engine,
+                     &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net, on_tell});
     net->control = hm_control_new(net, data_dir, err);
     if (!net->control) goto out;
     if (!control_only && sockets && sockets->count) net->listening = hm_listen_new(net, sockets);
