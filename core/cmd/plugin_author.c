@@ -275,7 +275,7 @@ out:
 static void print_places(struct hm_json differences, const char *part) {
     struct hm_json one, places, item, value;
     if (!hm_json_get(differences, part, &one) || !count_of(one, "count")) return;
-    printf("%s differ%s in %s place%s:\n", strcmp(part, "intents") == 0 ? "What it writes" : part, "s",
+    printf("%s differs in %s place%s:\n", strcmp(part, "intents") == 0 ? "What it writes" : part,
            member(one, "count"), count_of(one, "count") == 1 ? "" : "s");
     if (!hm_json_get(one, "places", &places)) return;
     struct hm_json_iter it = hm_json_iter(places);

@@ -174,12 +174,11 @@ static bool unseal(const struct institution *inst, const char *id, struct hm_jso
     return ok;
 }
 
-void hm_recording_put(struct institution *inst, const char *kind, const char *plugin, struct hm_str text) {
+void hm_recording_put(struct institution *inst, struct hm_str text) {
     static const char *const shown[] = {"kind", "id", "version", "method", "time", "failed", "sealed"};
     struct hm_buf data = {0};
     struct hm_json root, value;
     char id[37];
-    (void)kind, (void)plugin;
     if (!hm_tape_key(inst, true, NULL) || !hm_json_parse(text, &root, NULL)) return;
     int64_t now_ms = hm_now_ms();
     hm_uuid7(now_ms, id);

@@ -294,7 +294,7 @@ void hm_tape_end(struct call *call, const struct hm_answer *answer) {
         }
         if (!tape->too_large) recording_json(call, answer, &text);
         if (!tape->too_large && text.len <= TAPE_BYTES) {
-            hm_recording_put(inst, tape->kind, tape->plugin, hm_buf_view(&text));
+            hm_recording_put(inst, hm_buf_view(&text));
         } else if (text.len) {
             hm_plugin_line(
                 inst, &(struct plugin_line){.level = 2,

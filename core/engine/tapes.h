@@ -23,4 +23,4 @@ void hm_tape_error_json(enum hm_code code, struct hm_str data, struct hm_buf *ou
 // The key of the institution's recordings; make: when there is none yet. False: there is none, or an error.
 bool hm_tape_key(struct institution *inst, bool make, struct hm_error *err);
 unsigned hm_recordings_count(struct institution *inst);
-void hm_recording_put(struct institution *inst, const char *kind, const char *plugin, struct hm_str text);
+void hm_recording_put(struct institution *inst, struct hm_str text); // JSON, as tape.c makes it
