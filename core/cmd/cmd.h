@@ -3,6 +3,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/json.h"
 
 enum {
     HM_EXIT_DONE = 0,
@@ -37,6 +38,7 @@ int hm_complain(int code, const char *command, const char *format, ...) __attrib
 // Whether somebody who typed `typed` may have meant `known`: a beginning of it, or a slip or two away.
 bool hm_word_near(const char *typed, const char *known);
 
+void hm_put_indented(struct hm_json value, unsigned depth, struct hm_buf *out); // for people to read
 int hm_cmd_init(int argc, char **argv);
 int hm_cmd_serve(int argc, char **argv);
 int hm_cmd_run(int argc, char **argv);

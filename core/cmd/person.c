@@ -21,7 +21,7 @@ static void indent(struct hm_buf *out, unsigned depth) {
         hm_buf_text(out, "  ");
 }
 
-static void put_indented(struct hm_json value, unsigned depth, struct hm_buf *out) {
+void hm_put_indented(struct hm_json value, unsigned depth, struct hm_buf *out) {
     bool object = value.kind == HM_JSON_OBJECT;
     struct hm_json_iter it = hm_json_iter(value);
     struct hm_json key, item;
@@ -37,7 +37,7 @@ static void put_indented(struct hm_json value, unsigned depth, struct hm_buf *ou
             hm_buf_str(out, key.raw);
             hm_buf_text(out, ": ");
         }
-        put_indented(item, depth + 1, out);
+        hm_put_indented(item, depth + 1, out);
     }
     indent(out, depth);
     hm_buf_char(out, object ? '}' : ']');
@@ -64,7 +64,7 @@ static void take_page(struct exported *x, struct hm_json page) {
         while (hm_json_next(&it, NULL, &item)) {
             if (x->counts[i]++) hm_buf_char(&x->lists[i], ',');
             indent(&x->lists[i], 2);
-            put_indented(item, 2, &x->lists[i]);
+            hm_put_indented(item, 2, &x->lists[i]);
         }
     }
 }

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "cmd/client.h"
 #include "cmd/cmd.h"
+#include "cmd/plugin_author.h"
 #include "cmd/settings.h"
 #include "script/check.h"
 #include <dirent.h>
@@ -19,6 +20,8 @@
 struct work {
     const char *data, *institution, *note, *to, *plugins;
     bool remove, yes, confirm;
+    struct hm_author_work author; // of try, log, record, recordings, replay
+    bool tap;
     int count; // words behind the action
     char **words;
     struct hm_client *client;
@@ -133,8 +136,8 @@ struct files {
 };
 
 static void add_file(struct files *files, const char *path) {
-    files->list = hm_realloc(files->list, (size_t)(files->count + 4) *
-                                              sizeof *files->list); // room for --plugins DIR and NULL
+    files->list = hm_realloc(files->list, (size_t)(files->count + 8) *
+                                              sizeof *files->list); // room for the options and NULL
     files->list[files->count++] = hm_strdup(path);
 }
 
@@ -168,7 +171,7 @@ static bool is_folder(const char *path, const char *inner) {
 }
 
 // Files, folders of one kind (plugins/matchers), or a whole folder of plugins, which is then tried by itself.
-static int do_test(struct work *w) {
+static int try_files(struct work *w, bool lint) {
     struct files files = {0};
     struct hm_settings settings;
     int code = HM_EXIT_FAILED;
@@ -187,12 +190,19 @@ static int do_test(struct work *w) {
     }
     add_file(&files, "--plugins");
     add_file(&files, plugins);
+    if (lint) add_file(&files, "--lint");
+    if (w->author.json) add_file(&files, "--json");
+    if (w->tap) add_file(&files, "--tap");
     code = hm_check_main(files.count, files.list) == 0 ? HM_EXIT_DONE : HM_EXIT_FAILED;
 out:
     for (int i = 0; i < files.count; i++)
         free(files.list[i]);
     free(files.list);
     return code;
+}
+
+static int do_test(struct work *w) {
+    return try_files(w, false);
 }
 
 // ---- over the engine
@@ -264,7 +274,8 @@ static int each_file(struct work *w, const char *method, const char *done) {
 }
 
 static int do_check(struct work *w) {
-    return w->data && w->institution ? each_file(w, "plugin.check", "loads, and its tests pass") : do_test(w);
+    return w->data && w->institution ? each_file(w, "plugin.check", "loads, and its tests pass")
+                                     : try_files(w, true);
 }
 
 static int do_push(struct work *w) {
@@ -490,21 +501,75 @@ static int do_import(struct work *w) {
     return hm_plugin_import_dir(&layer);
 }
 
-static int not_here(struct work *w) {
-    (void)w;
-    return hm_complain(HM_EXIT_USAGE, "plugin",
-                       "try and log are not in this version; `test` and `check` try a plugin, and the "
-                       "server's log has what plugins say (\"event\":\"plugin.log\") while it "
-                       "serves with --watch, or with the setting log_plugin_texts");
+// ---- what authors are shown (plugin_author.c)
+// ---------------------------------------------------------------------------------------------------------------------
+
+static bool is_file(const char *word) {
+    size_t len = strlen(word);
+    return len > 4 && strcmp(word + len - 4, ".lua") == 0;
+}
+
+// The words are a plugin's name (or none, where `any`), or a file; then the client is opened.
+static int author(struct work *w, bool any, bool file, int (*fn)(const struct hm_author_work *w)) {
+    struct name name;
+    int used = 0;
+    if (file && w->count == 1 && is_file(w->words[0])) {
+        w->author.file = w->words[0];
+    } else if (w->count || !any) {
+        if (!take_name(w, &name, &used) || !hm_words_count("plugin", w->count - used, 0, 0))
+            return HM_EXIT_USAGE;
+        w->author.kind = name.kind->name;
+        w->author.id = name.id;
+    }
+    if (!need_client(w)) return w->data && w->institution ? HM_EXIT_FAILED : HM_EXIT_USAGE;
+    w->author.client = w->client;
+    w->author.institution = w->institution;
+    return fn(&w->author);
+}
+
+static int do_try(struct work *w) {
+    return author(w, false, true, hm_author_try);
+}
+
+static int do_log(struct work *w) {
+    return author(w, true, false, hm_author_log);
+}
+
+static int do_record(struct work *w) {
+    return author(w, false, false, hm_author_record);
+}
+
+static int do_recordings(struct work *w) {
+    return author(w, true, false, hm_author_recordings);
+}
+
+static int do_replay(struct work *w) {
+    if (!hm_words_count("plugin", w->count, 1, 2)) return HM_EXIT_USAGE;
+    w->author.recording = w->words[0];
+    w->author.file = w->count > 1 ? w->words[1] : NULL;
+    w->count = 0;
+    return author(w, true, false, hm_author_replay);
 }
 
 static const struct action {
     const char *name;
     int (*fn)(struct work *w);
 } actions[] = {
-    {"new", do_new},           {"check", do_check}, {"test", do_test},       {"push", do_push},
-    {"list", do_list},         {"get", do_get},     {"history", do_history}, {"diff", do_diff},
-    {"rollback", do_rollback}, {"try", not_here},   {"log", not_here},       {"export", do_export},
+    {"new", do_new},
+    {"check", do_check},
+    {"test", do_test},
+    {"push", do_push},
+    {"list", do_list},
+    {"get", do_get},
+    {"history", do_history},
+    {"diff", do_diff},
+    {"rollback", do_rollback},
+    {"try", do_try},
+    {"log", do_log},
+    {"record", do_record},
+    {"recordings", do_recordings},
+    {"replay", do_replay},
+    {"export", do_export},
     {"import", do_import},
 };
 
@@ -519,6 +584,19 @@ int hm_cmd_plugin(int argc, char **argv) {
         {"--remove", NULL, &w.remove, false},
         {"--yes", NULL, &w.yes, false},
         {"--confirm", NULL, &w.confirm, false},
+        {"--as", &w.author.person, NULL, false},
+        {"--method", &w.author.method, NULL, false},
+        {"--params", &w.author.params, NULL, false},
+        {"--answers", &w.author.answers, NULL, false},
+        {"--programme", &w.author.programme, NULL, false},
+        {"--level", &w.author.level, NULL, false},
+        {"--calls", &w.author.calls, NULL, false},
+        {"--minutes", &w.author.minutes, NULL, false},
+        {"--limit", &w.author.limit, NULL, false},
+        {"--follow", NULL, &w.author.follow, false},
+        {"--failures", NULL, &w.author.failures, false},
+        {"--json", NULL, &w.author.json, false},
+        {"--tap", NULL, &w.tap, false},
         {0},
     };
     int count;

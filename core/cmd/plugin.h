@@ -30,3 +30,6 @@ struct hm_plugin_layer {
 void hm_plugin_print_spread(struct hm_json result);
 int hm_plugin_export_dir(const struct hm_plugin_layer *layer); // exit code
 int hm_plugin_import_dir(const struct hm_plugin_layer *layer);
+// Shows `diff -u` of two texts under their names. 0: alike, 1: not, 2: it could not be shown.
+int hm_plugin_diff(const char *old_name, struct hm_str old_text, const char *new_name,
+                   struct hm_str new_text);

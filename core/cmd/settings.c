@@ -129,6 +129,8 @@ static const struct row rows[] = {
      "\"debug\" (a line for each call, with its method and time), \"info\", \"warn\" or \"error\""},
     {"log_plugin_texts", FLAG, FIELD(log_plugin_texts), 0, 0, 0, NULL,
      "let the texts that plugins log into the server's log; they may name people"},
+    {"log_keep_bytes", COUNT64, FIELD(log_keep_bytes), 0, 67108864, 262144, NULL,
+     "memory an institution for what its plugins said last, which its administrators may read"},
     {"metrics_token", TEXT, FIELD(metrics_token), 0, 0, 0, "",
      "/metrics asks everybody for it (Authorization: Bearer …); empty: only this machine may read them"},
     {"public_url", TEXT, FIELD(public_url), 0, 0, 0, "",
@@ -209,6 +211,7 @@ static const char *const live[] = {
     "outgoing_per_day",
     "notify_per_call",
     "notify_per_day",
+    "log_keep_bytes",
 };
 
 static void put_number(struct hm_settings *settings, const struct row *row, double value) {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "engine/author.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
 #include "script/frames.h"
@@ -57,6 +58,7 @@ static void call_free(struct call *call) {
     hm_idem_end(call);
     call->engine->open_calls--;
     hm_call_free_audits(call);
+    hm_tape_drop(call);
     hm_principals_unref(call->principals);
     hm_session_unref(call->session);
     hm_caller_unref(call->caller);
@@ -131,7 +133,12 @@ void hm_call_done(struct call *call, enum hm_code code, struct hm_str result, st
     // Whoever is told may make the next call at once: this one is in no list by then.
     hm_call_list(call, NULL, false);
     call->answer(call->arg, &answer);
+    hm_tape_end(call, &answer);
     call_free(call);
+}
+
+void hm_answer_ignored(void *arg, const struct hm_answer *answer) {
+    (void)arg, (void)answer;
 }
 
 void hm_call_ok(struct call *call, struct hm_str result) {
@@ -381,6 +388,14 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
     bool ok = hm_frame_result(payload, types, &r);
     hm_types_unref(types);
     if (!ok) return false;
+    call->snapshot = r.snapshot;
+    if (call->trying) { // nothing of it is ever committed
+        hm_trying_result(call, &r);
+        free(r.seen);
+        free(r.intents);
+        return true;
+    }
+    hm_tape_result(call, &r);
     if (!invitations_allowed(call, &r) || !awards_allowed(call, &r) || !hm_notify_honest(&r, &told)) {
         free(r.seen);
         free(r.intents);
@@ -392,7 +407,6 @@ bool hm_call_result(struct call *call, struct hm_str payload) {
         return true;
     }
     bool effect = r.intent_count && !(call->flags & HM_CALL_DRY);
-    call->snapshot = r.snapshot;
     hm_fresh_answered(call);
     uint64_t most = call->engine->settings.output_bytes;
     if (!call->job && !call->pinned && most &&
@@ -460,7 +474,35 @@ static bool of_plugin(enum hm_code code) {
     return code == HM_PLUGIN || code == HM_INTERNAL || code == HM_DEADLINE || code == HM_TOO_LARGE;
 }
 
-static void log_plugin_error(const struct call *call, struct hm_json data) {
+// The same for the institution's administrators, with what was wrong; unless it may tell what was sealed.
+static void keep_plugin_error(const struct call *call, enum hm_code code, struct hm_json data,
+                              struct plugin_line line) {
+    struct hm_buf text = {0};
+    struct hm_json value;
+    if (call->audits) {
+        hm_buf_text(&text, "(not shown: the call has opened a sealed field)");
+    } else if (hm_json_get(data, "message", &value)) {
+        hm_json_string(value, &text);
+    } else {
+        hm_buf_text(&text, hm_code_message(code));
+        if (hm_json_get(data, "limit_ms", &value))
+            hm_buf_printf(&text, " (limit of %.*s ms)", (int)value.raw.len, value.raw.ptr);
+        else if (hm_json_get(data, "limit", &value))
+            hm_buf_printf(&text, " (limit: %.*s)", (int)(value.raw.len < 100 ? value.raw.len : 100),
+                          value.raw.ptr);
+    }
+    line.level = HM_ERROR;
+    line.method = hm_str_of(call->method);
+    line.kind = hm_str_of(hm_plugin_kind_of_file(line.file));
+    char kind[HM_NAME_MAX + 1] = "";
+    if (!line.kind.len && hm_cat_kind(call->institution->catalogue, line.id, line.version, kind))
+        line.kind = hm_str_of(kind); // it failed in a shared module
+    line.text = hm_buf_view(&text);
+    hm_plugin_line(call->institution, &line);
+    hm_buf_free(&text);
+}
+
+static void log_plugin_error(const struct call *call, enum hm_code code, struct hm_json data) {
     char plugin[129] = "", version[65] = "", file[129] = "";
     int64_t line = 0;
     struct hm_json value;
@@ -478,6 +520,10 @@ static void log_plugin_error(const struct call *call, struct hm_json data) {
     hm_json_member_int(&members, "line", line);
     hm_log(HM_WARN, "plugin.error", "%s", members.data + 1);
     hm_buf_free(&members);
+    keep_plugin_error(
+        call, code, data,
+        (struct plugin_line){
+            .id = hm_str_of(plugin), .version = hm_str_of(version), .file = hm_str_of(file), .line = line});
 }
 
 bool hm_call_error(struct call *call, struct hm_str payload) {
@@ -486,13 +532,15 @@ bool hm_call_error(struct call *call, struct hm_str payload) {
     struct hm_str message = hm_get_str(&r), text = hm_get_str(&r);
     struct hm_json data = {0};
     struct hm_buf shown = {0};
+    if (r.at != r.end) call->snapshot = hm_get_u64(&r);
     if (r.bad || r.at != r.end || !code_known(code)) return false;
     if (text.len && !hm_json_parse(text, &data, NULL)) return false;
     if (data.kind != HM_JSON_OBJECT) data.raw.len = 0; // a plugin may raise anything
     if (message.len > MESSAGE_MAX) message.len = MESSAGE_MAX;
     struct told told = {(enum hm_code)code, message, data.raw};
+    hm_tape_error(call, told.code, data.raw);
     if (of_plugin(told.code)) {
-        log_plugin_error(call, data);
+        log_plugin_error(call, told.code, data);
         hm_fresh_failed(call, told.code, data.raw);
     } else {
         hm_fresh_answered(call);
@@ -526,6 +574,7 @@ static bool noted(const struct call *call, struct hm_str type, struct hm_str id,
 void hm_call_audit(struct call *call, struct hm_str type, struct hm_str id, struct hm_str field,
                    struct hm_str why, struct hm_str whose) {
     call->audit_count++;
+    hm_tape_sealed(call);
     if (noted(call, type, id, field, why)) return;
     struct audit *a = hm_alloc(sizeof *a);
     *a = (struct audit){call->audits,      hm_str_dup(type), hm_str_dup(id),
@@ -557,6 +606,10 @@ static bool unseal(struct call *call, const struct hm_type *type, struct hm_str 
     if (!hm_read_get(read, hm_str_of(type->name), id, &record, err)) goto out;
     if (!call->system && !hm_access_meets(call->principals, record.audience)) {
         hm_fail(err, HM_NOT_FOUND, "no such record"); // as if there were none
+        goto out;
+    }
+    if (call->trying && !hm_trying_sees(call, record.audience)) {
+        hm_fail(err, HM_FORBIDDEN, "whoever tries it may not open this sealed field");
         goto out;
     }
     if (!hm_unseal(store, &record, field, out, err)) goto out;

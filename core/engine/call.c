@@ -124,7 +124,7 @@ static bool permitted(struct call *call, enum access access, struct hm_json role
     return may;
 }
 
-static void caller_json(struct call *call) {
+void hm_call_describe(struct call *call) {
     if (call->caller_json) return;
     struct hm_buf b = {0};
     if (call->session) {
@@ -177,7 +177,7 @@ bool hm_call_still(struct call *call) {
     free(call->caller_json);
     call->caller_json = NULL;
     if (call->core) return permitted(call, call->core->access, (struct hm_json){0});
-    caller_json(call);
+    hm_call_describe(call);
     const struct cat_method *method = hm_cat_method(inst->catalogue, hm_str_of(call->method));
     return !method || permitted(call, method->access, method->roles);
 }
@@ -246,7 +246,7 @@ void hm_call_begin(struct call *call) {
         hm_call_fail(call, HM_METHOD, "");
         return;
     }
-    caller_json(call);
+    hm_call_describe(call);
     if (!fits(call)) return;
     hm_engine_random(call->engine, call->seed, sizeof call->seed);
     if (method->job)
@@ -486,6 +486,8 @@ void hm_call_lost(struct call *call, bool head, bool deadline, uint32_t limit_ms
         hm_buf_free(&data);
     } else if (call->pinned) {
         hm_call_fail(call, HM_INTERNAL, "the worker that was asked died");
+    } else if (call->trying) {
+        hm_call_fail(call, HM_PLUGIN, "the worker in which it was tried died");
     } else if (call->job && call->engine->draining) {
         hm_call_fail(call, HM_UNAVAILABLE, "server restarted");
     } else if (call->job) {

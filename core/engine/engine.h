@@ -37,6 +37,7 @@ struct hm_settings {         // from the settings file (cmd/settings), defaults 
     // operations
     unsigned log_level;      // enum hm_level
     bool log_plugin_texts;   // what plugins say goes into the log, not only that they do
+    uint64_t log_keep_bytes; // of what plugins say, kept in memory for plugin.log, an institution
     char metrics_token[129]; // /metrics asks for it; empty: this machine only
     unsigned drain_seconds;  // given to calls under way when the server is asked to end
     // what leaves (engine/outgoing.h)
@@ -133,6 +134,8 @@ struct hm_listener {
     // The session ended: reason "logout", "revoked", "expired".
     void (*ended)(void *arg, struct hm_session *session, const char *reason);
     void *arg;
+    // Tell the connection of this caller (its `net`) alone.
+    void (*tell)(void *arg, struct hm_caller *caller, const char *method, struct hm_str params);
 };
 void hm_engine_listen(struct hm_engine *engine, const struct hm_listener *listener); // copied; one listener
 

@@ -14,7 +14,7 @@
 // that others or the person wrote stay in the conversations they belong to, without the name.
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ struct erasing {
     struct hm_buf names; // packed: every name, folded name and number the person ever had
     uint64_t log_read;   // up to this change of the log
     unsigned sets, rounds, conflicts;
-    uint64_t turn; // of the types that the round goes by
+    uint64_t turn;         // of the types that the round goes by
     struct hm_buf missing; // sets not reached, packed
     struct hm_buf others;  // lines of `erasing` to do after this one (JSON lines), when taken up again
     // of one round
@@ -254,10 +254,11 @@ static void look_at_job(struct erasing *e, const struct hm_record *r) {
 }
 
 static void look_at(struct erasing *e, const struct hm_record *r) {
-    static const char *const passed[] = {"account", "session",        "factor",
-                                         "sign_in", "invitation",     "audit",
-                                         "idem", // see hm_idem_forget
-                                         "plugin",  "plugin_version", "institution"};
+    static const char *const passed[] = {"account",   "session",        "factor",
+                                         "sign_in",   "invitation",     "audit",
+                                         "idem",      // see hm_idem_forget
+                                         "recording", // see hm_author_forget
+                                         "plugin",    "plugin_version", "institution"};
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         if (hm_str_eq(r->type, hm_str_of(passed[i]))) return;
     if (hm_str_eq(r->type, HM_LIT("job"))) {
@@ -452,6 +453,7 @@ static void put_audit(struct erasing *e, struct commit_item *item) {
     hm_buf_char(&data, '}');
     hm_item_put(item, "audit", hm_str_of(id), HM_ANY_VERSION, hm_buf_view(&data), "role:administrator");
     hm_idem_forget(item);
+    hm_author_forget(item);
     hm_buf_free(&why);
     hm_buf_free(&data);
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/log.h"
+#include "engine/author.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
 #include "engine/reshape.h"
@@ -135,6 +136,7 @@ void hm_inst_free(struct institution *inst) {
     hm_reshape_close(inst);
     if (inst->trial) inst->trial->refused(inst->trial, HM_LIT("[]"));
     hm_deploy_close(inst);
+    hm_trying_closes(inst);
     DL_FOREACH_SAFE(inst->procs, proc, next) {
         proc->holds = 0;
         hm_proc_end(proc);
@@ -145,6 +147,7 @@ void hm_inst_free(struct institution *inst) {
     hm_timer_close(inst);
     hm_live_close(inst);
     hm_outgoing_forget(inst);
+    hm_author_close(inst);
     HASH_DEL(inst->engine->institutions, inst);
     hm_cat_unref(inst->catalogue);
     hm_principals_unref(inst->control);
@@ -233,7 +236,8 @@ static void types_set(struct commit_item *item) {
 
 // No plugin serves with types that the records contradict; its administrator sees why.
 static void types_refused(struct institution *inst, const struct hm_error *err) {
-    hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id, (int)err->code);
+    hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
+           (int)err->code);
     hm_buf_clear(&inst->refusal);
     hm_buf_text(&inst->refusal, "[{\"plugin\":\"\"");
     hm_json_member_str(&inst->refusal, "message", hm_str_of(err->message));
@@ -343,6 +347,7 @@ void hm_inst_refused(struct proc *proc, struct hm_str errors) {
         hm_trial_refused(proc, errors);
         return;
     }
+    hm_plugin_lines_refused(inst, errors);
     if (hm_rescue(inst, errors)) { // at once once more, without what does not load
         hm_proc_stop(proc);
         hm_inst_touch(inst);

@@ -201,9 +201,9 @@ struct institution {
     bool wanted; // keeps a worker warm (the cluster: only after the first call for one)
     unsigned start_failures;
     uint64_t start_not_before_us;
-    struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
-    unsigned types_coming; // changes of types that were submitted and are not done
-    struct trial *trial;   // one deploy, check or watch at a time
+    struct hm_buf refusal;   // JSON array of errors of the last refused start, while nothing runs
+    unsigned types_coming;   // changes of types that were submitted and are not done
+    struct trial *trial;     // one deploy, check or watch at a time
     struct reshape *reshape; // types that are about to change (reshape.c)
     bool turning;            // writes and calls wait for them
     uint64_t turn;           // see hm_store_turn, as it was last heard of
@@ -242,6 +242,7 @@ struct institution {
     bool reaction_due;                                      // one of them may have something to do
     struct timer *timers;                                   // of plugins with `every` (timer.c)
     int64_t timers_due_ms;                                  // when the next of them comes; 0: look
+    struct author *author; // what authors of plugins are given (author.h); NULL: not asked for yet
 };
 
 struct unopened {
@@ -352,17 +353,21 @@ struct call {
     struct idem *idem; // NULL: it came without a key, or with one that is not kept
     struct audit *audits;
     unsigned audits_kept;
-    unsigned audit_count; // fields opened in this run
-    unsigned depth;       // of a reaction: how many led to it, itself among them
-    struct proc *proc;    // that has it in its flight
-    struct job *job;      // part of this job
+    unsigned audit_count;  // fields opened in this run
+    unsigned depth;        // of a reaction: how many led to it, itself among them
+    struct proc *proc;     // that has it in its flight
+    struct job *job;       // part of this job
+    struct trying *trying; // runs without effect, in a worker of its own (author.h)
+    struct tape *tape;     // is being recorded (author.h)
+    uint64_t past;         // HM_CALL_PAST
+    int64_t sent_ms;       // the time that its worker was told
+    uint64_t snapshot;     // seq of the one it ran on last, as its worker says; 0: not said
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
     bool extend_if_wrote; // but a result without intents is no commit
     bool waited;          // for the first catalogue
     bool pinned;          // to the worker that has it: when that is gone, the call has failed
     uint64_t turn;        // of its worker
-    uint64_t snapshot;    // of its result
     uint64_t began_us;
 };
 
@@ -390,7 +395,8 @@ void hm_record_open(struct call *call, const struct hm_type *type, const struct 
 // For a core method that has waited (for a password, an errand, a trial, a commit, another call of its key),
 // before it commits anything: may who asked still do so? False: the call has been answered.
 bool hm_call_still(struct call *call);
-void hm_call_begin(struct call *call); // once its rights and its idem key have been looked at
+void hm_call_describe(struct call *call); // makes caller_json, when there is none yet
+void hm_call_begin(struct call *call);    // once its rights and its idem key have been looked at
 void hm_call_leave_lane(struct call *call);
 
 // ---- idem (idem.c) ------------------------------------------------------------------------------------
@@ -421,6 +427,7 @@ void hm_call_ok(struct call *call, struct hm_str result);
 void hm_call_fail(struct call *call, enum hm_code code, const char *message);
 void hm_call_fail_error(struct call *call, const struct hm_error *err);
 void hm_call_reason(struct call *call, enum hm_code code, const char *member, const char *value);
+void hm_answer_ignored(void *arg, const struct hm_answer *answer);
 void hm_call_wait(struct call *call, unsigned seconds); // HM_TOO_MANY
 void hm_call_param(struct call *call, const char *path, const char *message);
 void hm_call_not_written(struct call *call,
@@ -444,7 +451,8 @@ struct core_table {
 };
 extern const struct core_table hm_methods_session, hm_methods_signed_in, hm_methods_totp, hm_methods_account,
     hm_methods_record, hm_methods_plugin, hm_methods_admin, hm_methods_job, hm_methods_person,
-    hm_methods_presence, hm_methods_notify, hm_methods_contact, hm_methods_webhook, hm_methods_outgoing;
+    hm_methods_presence, hm_methods_notify, hm_methods_contact, hm_methods_webhook, hm_methods_outgoing,
+    hm_methods_plugin_log, hm_methods_plugin_try, hm_methods_recording;
 const struct core_method *hm_core_find(const struct hm_engine *engine, struct hm_str name);
 void hm_core_sort(struct hm_engine *engine);
 // Checks params against a row; appends {"path","message"} for each fault and returns false.
@@ -462,9 +470,9 @@ struct commit_item {
     struct hm_commit commit;
     struct hm_types *types; // set: puts these in force together with what it writes
     bool (*special)(struct commit_item *item, struct hm_error *err); // commit thread: does this instead
-    unsigned settle; // instead: so many records are written in their new form
-    bool ok;                // the batch is durable; then commit.code says what became of this one
-    struct hm_error error;  // when not ok
+    unsigned settle;       // instead: so many records are written in their new form
+    bool ok;               // the batch is durable; then commit.code says what became of this one
+    struct hm_error error; // when not ok
     void (*done)(struct commit_item *item); // loop; the item is freed behind it
     struct call *call;                      // held by the item
     void *arg;
@@ -539,6 +547,8 @@ struct proc {
     unsigned light; // short calls in a row since
     struct proc *prev_heavy, *next_heavy;
     uint64_t held_us;            // stopped since then, till its turn comes; 0: it runs
+    unsigned deadline_ms;        // of a call; 0: that of its role
+    struct hm_buf unknown;       // names in its candidates that nothing has (JSON array), as READY says
     struct catalogue *catalogue; // LOADED: waits for its types
     struct trial *trial;
     struct job *job;
@@ -607,9 +617,12 @@ struct trial {
     void (*typed)(struct trial *trial, bool ok, const struct hm_error *err); // after hm_trial_types
     // It did not load, or its worker died. errors: JSON array. Ends the trial.
     void (*refused)(struct trial *trial, struct hm_str errors);
+    bool aside; // beside others and without effect; never named by the institution
 };
 // candidates: JSON array. HM_CONFLICT when another trial of the institution is under way.
 struct trial *hm_trial_start(struct institution *inst, struct hm_str candidates, struct hm_error *err);
+// A worker that will never serve: its plugins' own tests are not run, its types never in force.
+struct trial *hm_trial_aside(struct institution *inst, struct hm_str candidates, struct hm_error *err);
 // The same over another layer of the cluster; tests: [{"kind","id"}], whose tests are run.
 struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, struct hm_str tests,
                                 struct hm_error *err);

@@ -169,11 +169,11 @@ static int by_name(const void *a, const void *b) {
 
 void hm_core_sort(struct hm_engine *engine) {
     const struct core_table *const tables[] = {
-        &hm_methods_session, &hm_methods_signed_in, &hm_methods_totp,    &hm_methods_account,
-        &hm_methods_record,  &hm_methods_plugin,    &hm_methods_admin,   &hm_methods_job,
-        &hm_methods_person,  &hm_methods_presence,  &hm_methods_react,   &hm_methods_timer,
-        &hm_methods_api,     &hm_methods_notify,    &hm_methods_contact, &hm_methods_webhook,
-        &hm_methods_outgoing};
+        &hm_methods_session,  &hm_methods_signed_in,  &hm_methods_totp,       &hm_methods_account,
+        &hm_methods_record,   &hm_methods_plugin,     &hm_methods_admin,      &hm_methods_job,
+        &hm_methods_person,   &hm_methods_presence,   &hm_methods_react,      &hm_methods_timer,
+        &hm_methods_api,      &hm_methods_notify,     &hm_methods_contact,    &hm_methods_webhook,
+        &hm_methods_outgoing, &hm_methods_plugin_log, &hm_methods_plugin_try, &hm_methods_recording};
     size_t count = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         count += tables[i]->count;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "engine/author.h"
 #include "engine/internal.h"
 #include "engine/plugin.h"
 #include "engine/reshape.h"
@@ -58,6 +59,7 @@ void hm_proc_send(struct proc *proc, uint8_t kind, uint32_t call, struct hm_str 
 
 static uint64_t deadline_us(const struct proc *proc) {
     const struct hm_settings *s = &proc->institution->engine->settings;
+    if (proc->deadline_ms) return proc->deadline_ms * 1000ull;
     return (uint64_t)(proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms) * 1000;
 }
 
@@ -101,15 +103,17 @@ void hm_proc_call(struct proc *proc, struct call *call) {
     call->id = call->engine->last_call;
     call->audit_count = 0;
     call->turn = proc->turn;
+    hm_tape_begin(call);
     size_t at = frame_begin(b, HM_F_CALL, call->id);
     hm_put_str(b, hm_str_of(call->method));
     hm_put_str(b, call->params.raw);
     hm_put_str(b, hm_str_of(call->caller_json));
-    hm_put_u64(b, (uint64_t)hm_now_ms());
+    hm_put_u64(b, (uint64_t)(call->trying && call->sent_ms ? call->sent_ms : (call->sent_ms = hm_now_ms())));
     hm_put_str(b, (struct hm_str){(const char *)call->seed, sizeof call->seed});
     hm_put_u32(b, call->cpu_ms);
     hm_put_u64(b, call->memory_bytes);
     hm_put_u8(b, call->flags);
+    if (call->flags & HM_CALL_PAST) hm_put_u64(b, call->past);
     frame_end(b, at);
     hm_call_list(call, &proc->flight, false);
     call->proc = proc;
@@ -166,7 +170,6 @@ static void quiet(struct proc *proc) {
 static void lost(struct proc *proc, bool deadline) {
     if (proc->state == PROC_DEAD) return;
     struct institution *inst = proc->institution;
-    const struct hm_settings *s = &inst->engine->settings;
     bool early = proc->state == PROC_STARTING || proc->state == PROC_LOADED;
     bool wanted = proc->state != PROC_STOPPING;
     proc->state = PROC_DEAD;
@@ -183,8 +186,7 @@ static void lost(struct proc *proc, bool deadline) {
         bool head = call == proc->flight;
         hm_call_list(call, NULL, false);
         call->proc = NULL;
-        hm_call_lost(call, head, deadline && head,
-                     proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms);
+        hm_call_lost(call, head, deadline && head, (unsigned)(deadline_us(proc) / 1000));
     }
     proc->flight_count = 0;
     if (proc->job) hm_job_lost(proc->job);
@@ -242,9 +244,13 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
 static bool take_ready(struct proc *proc, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     struct hm_str json = hm_get_str(&r);
+    struct hm_str unknown = r.at != r.end ? hm_get_str(&r) : HM_LIT("[]");
     struct hm_error err = {0};
+    struct hm_json list;
     struct catalogue *cat = NULL;
     if (r.bad || r.at != r.end || proc->state != PROC_STARTING) return false;
+    if (!hm_json_parse(unknown, &list, NULL) || list.kind != HM_JSON_ARRAY) return false;
+    hm_buf_str(&proc->unknown, list.raw);
     if (!hm_cat_parse_like(json, proc->institution->catalogue, &cat, &err)) {
         hm_log(HM_ERROR, "worker.bad_catalogue", "\"institution\":\"%s\",\"line\":%d", proc->institution->id,
                err.line);
@@ -275,11 +281,18 @@ static bool take_log(struct proc *proc, uint32_t id, struct hm_str payload) {
     struct hm_reader r = hm_reader_of(payload);
     uint8_t level = hm_get_u8(&r);
     struct hm_str plugin = hm_get_str(&r), version = hm_get_str(&r), text = hm_get_str(&r);
+    struct plugin_line said = {.level = level, .id = plugin, .version = version};
+    said.kind = hm_get_str(&r);
+    said.file = hm_get_str(&r);
+    said.line = hm_get_u32(&r);
     if (r.bad || r.at != r.end || ++proc->logs > LOGS_MAX) return false;
     plugin.len = plugin.len < 200 ? plugin.len : 200;
     version.len = version.len < 100 ? version.len : 100;
     text.len = text.len < 2048 ? text.len : 2048;
     if (has_opened(proc, id)) text = HM_LIT("(not shown: the call has opened a sealed field)");
+    said.text = text;
+    if (proc->flight && proc->flight->id == id) said.method = hm_str_of(proc->flight->method);
+    hm_plugin_line(proc->institution, &said);
     struct hm_buf line = {0};
     hm_buf_char(&line, '{');
     hm_json_member_str(&line, "plugin", plugin);
@@ -508,6 +521,7 @@ static void proc_free(struct proc *proc) {
     close(proc->pidfd);
     hm_buf_free(&proc->in);
     hm_buf_free(&proc->out);
+    hm_buf_free(&proc->unknown);
     free(proc);
 }
 

@@ -9,7 +9,7 @@ bool hm_spawn(const char *exe, const char *dir, int niceness, pid_t *pid, int *f
               struct hm_error *err);
 // How far it goes behind others: 0 to 19. Best effort; nothing is done that could not be taken back.
 void hm_spawn_nice(pid_t pid, int niceness);
-void hm_spawn_kill(int pidfd); // SIGKILL; nothing happens when it has ended
+void hm_spawn_kill(int pidfd);            // SIGKILL; nothing happens when it has ended
 void hm_spawn_hold(int pidfd, bool hold); // stops it; lets it run again
 // True once it has ended (and is reaped); never waits unless `wait`. *signal_or_exit: 128 + signal, or
 // the exit code.

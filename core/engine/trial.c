@@ -49,6 +49,19 @@ struct trial *hm_trial_start_on(struct institution *inst, struct layer *layer, s
     return trial;
 }
 
+struct trial *hm_trial_aside(struct institution *inst, struct hm_str candidates, struct hm_error *err) {
+    struct loading loading = {
+        .candidates = candidates, .without = hm_buf_view(&inst->without), .layer = inst->layer};
+    struct proc *proc = hm_proc_load(inst, PROC_TRIAL, &loading, err);
+    if (!proc) return NULL;
+    struct trial *trial = hm_alloc(sizeof *trial);
+    trial->institution = inst;
+    trial->proc = proc;
+    trial->aside = true;
+    proc->trial = trial;
+    return trial;
+}
+
 void hm_trial_loaded(struct proc *proc, struct catalogue *cat) {
     struct trial *trial = proc->trial;
     trial->catalogue = hm_cat_ref(cat);
@@ -106,11 +119,13 @@ void hm_trial_lossy_json(const struct trial *trial, struct hm_buf *out) {
 static void trial_free(struct trial *trial) {
     assert(!trial->busy);
     struct institution *inst = trial->institution;
-    inst->trial = NULL;
+    bool aside = trial->aside;
     hm_cat_unref(trial->catalogue);
     hm_layer_unref(trial->layer);
     hm_buf_free(&trial->changes);
     free(trial);
+    if (aside) return;
+    inst->trial = NULL;
     hm_inst_trial_over(inst);
 }
 

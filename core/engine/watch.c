@@ -3,7 +3,7 @@
 // serving while a newer state of the folder does not load; the log then says file and line.
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/internal.h"
+#include "engine/author.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -77,6 +77,7 @@ static void read_folder(const char *dir, struct hm_buf *out) {
 
 struct attempt {
     struct hm_buf candidates;
+    size_t count;
 };
 
 static void attempt_free(struct attempt *a) {
@@ -84,11 +85,42 @@ static void attempt_free(struct attempt *a) {
     free(a);
 }
 
+// For the author in front of the terminal: what an editor makes a link of.
+static void print_errors(const struct institution *inst, struct hm_str errors, const char *what) {
+    struct hm_json_iter it = hm_json_iter((struct hm_json){HM_JSON_ARRAY, errors});
+    struct hm_json item, value;
+    while (hm_json_next(&it, NULL, &item)) {
+        char file[160] = "";
+        struct hm_buf text = {0};
+        int64_t line = 0;
+        hm_json_get_text(item, "file", file, sizeof file);
+        if (hm_json_get(item, "line", &value)) hm_json_int(value, &line);
+        if (hm_json_get(item, "message", &value)) hm_json_string(value, &text);
+        fprintf(stderr, "%s/%s:%lld: %s%s (%s)\n", inst->engine->settings.watch_dir, file, (long long)line,
+                what, text.len ? text.data : "", inst->id);
+        hm_buf_free(&text);
+    }
+}
+
 static void on_refused(struct trial *trial, struct hm_str errors) {
     struct attempt *a = trial->arg;
-    (void)errors; // logged where they came
+    if (!trial->institution->engine->closing) {
+        print_errors(trial->institution, errors, "");
+        fprintf(stderr, "%s: what was accepted last goes on serving (%s)\n",
+                trial->institution->engine->settings.watch_dir, trial->institution->id);
+        hm_plugin_lines_refused(trial->institution, errors);
+    }
     hm_trial_end(trial);
     attempt_free(a);
+}
+
+static void refused_for(struct trial *trial, const char *why) {
+    struct hm_buf errors = {0};
+    hm_buf_text(&errors, "[{");
+    hm_json_member_str(&errors, "message", hm_str_of(why[0] ? why : "the data changed meanwhile"));
+    hm_buf_text(&errors, "}]");
+    on_refused(trial, hm_buf_view(&errors));
+    hm_buf_free(&errors);
 }
 
 static void on_forced(struct commit_item *item) {
@@ -99,9 +131,13 @@ static void on_forced(struct commit_item *item) {
     if (!item->ok || item->commit.code != HM_OK) {
         hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
                (int)(item->ok ? item->commit.code : item->error.code));
-        on_refused(trial, HM_LIT("[]"));
+        refused_for(trial, item->ok ? item->commit.error.message : item->error.message);
         return;
     }
+    if (trial->proc && trial->proc->unknown.len)
+        print_errors(inst, hm_buf_view(&trial->proc->unknown), "warning: ");
+    fprintf(stderr, "%s: %zu plugin%s in force (%s)\n", inst->engine->settings.watch_dir, a->count,
+            a->count == 1 ? "" : "s", inst->id);
     hm_buf_free(&inst->watched);
     inst->watched = a->candidates;
     a->candidates = (struct hm_buf){0};
@@ -122,7 +158,7 @@ static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
         hm_log(HM_ERROR, "watch.refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
                err ? (int)err->code : 0);
         log_changes(trial);
-        on_refused(trial, HM_LIT("[]"));
+        refused_for(trial, !ok && err ? err->message : "the worker died");
         return;
     }
     struct commit_item *item = hm_item_new(inst, "", "types");
@@ -137,6 +173,7 @@ static void try_folder(struct institution *inst) {
     struct hm_error err = {0};
     inst->watch_due = false;
     read_folder(inst->engine->settings.watch_dir, &a->candidates);
+    a->count = hm_json_count((struct hm_json){HM_JSON_ARRAY, hm_buf_view(&a->candidates)});
     struct trial *trial = hm_trial_start(inst, hm_buf_view(&a->candidates), &err);
     if (!trial) {
         attempt_free(a);

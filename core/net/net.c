@@ -43,6 +43,13 @@ static void on_notice(void *arg, const char *institution, struct hm_str person, 
     hm_out_unref(out);
 }
 
+static void on_tell(void *arg, struct hm_caller *caller, const char *method, struct hm_str params) {
+    struct hm_out *out = notice_new(method, params);
+    (void)arg;
+    if (caller->net) hm_conn_send(caller->net, out);
+    hm_out_unref(out);
+}
+
 static void sign_out(struct hm_conn *conn, void *arg) {
     struct hm_session *session = conn->session;
     hm_conn_send(conn, arg);
@@ -91,7 +98,8 @@ bool hm_net_open(struct hm_engine *engine, struct ev_loop *loop, const char *dat
     presence.arg = net;
     net->presence = hm_presence_new(loop, &presence, net->settings->presence_grace_ms);
     net->files = hm_files_new(net->settings->web_dir);
-    hm_engine_listen(engine, &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net});
+    hm_engine_listen(engine,
+                     &(struct hm_listener){on_change, on_principals, on_notice, on_ended, net, on_tell});
     net->control = hm_control_new(net, data_dir, err);
     if (!net->control) goto out;
     if (!control_only && sockets && sockets->count) net->listening = hm_listen_new(net, sockets);

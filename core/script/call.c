@@ -623,8 +623,12 @@ static int run_protected(lua_State *L) {
         host->box.plugin = plugin;
         lua_getfield(L, -1, "writes");
         lua_getfield(L, -2, "job");
-        host->call.may_write =
-            lua_toboolean(L, -2) && !lua_toboolean(L, -1) && !(args->flags & HM_CALL_JOB_RUN);
+        bool job = lua_toboolean(L, -1), part = args->flags & HM_CALL_JOB_RUN;
+        host->call.may_write = lua_toboolean(L, -2) && !job && !part;
+        if (job && !part && host->call.dry) { // both parts in one, as inside of another call
+            host->call.may_write = true;
+            host->box.depth = 1;
+        }
         lua_pop(L, 3);
         hm_lua_push_json(L, params);
         hm_call_method(L, name, true);
@@ -646,6 +650,7 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     c->number = args->number;
     c->now_ms = args->now_ms;
     c->may_write = c->testing = c->upgrading = false;
+    c->dry = args->flags & HM_CALL_DRY;
     c->log_lines = 0;
     host->box.depth = 0;
     host->box.plugin = -1;
@@ -657,7 +662,8 @@ static bool begin(struct hm_host *host, const struct hm_call_args *args) {
     size_t bytes = args->limits.memory_bytes && args->limits.memory_bytes < SIZE_MAX
                        ? (size_t)args->limits.memory_bytes
                        : SIZE_MAX;
-    if (!err.code) hm_tx_begin(host->tx, host->store, host->types, bytes, &err);
+    if (!err.code && hm_tx_begin(host->tx, host->store, host->types, bytes, &err) && args->past)
+        hm_tx_back_to(host->tx, args->past, &err);
     if (!err.code) return true;
     host->trouble.code = err.code;
     memcpy(host->trouble.message, err.message, sizeof err.message);

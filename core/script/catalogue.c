@@ -235,7 +235,9 @@ static void warn_translations(lua_State *L, struct hm_host *host, size_t plugin,
     }
     if (found) {
         snprintf(here, sizeof here, "%s: the text in %s is missing", path, missing ? missing : "");
-        if (missing) hm_warning(host, host->loaded[plugin].id, host->loaded[plugin].source->file, here);
+        const struct hm_source *source = host->loaded[plugin].source;
+        if (missing)
+            hm_warning(host, host->loaded[plugin].id, source->file, hm_line_of_path(source, here), 0, here);
         return;
     }
     lua_pushnil(L);

@@ -19,22 +19,29 @@ enum hm_frame {
                //   "tests":[{"kind","id"}]   whose tests are run beside the candidates'
                //   "limits":{"cpu_ms","memory_bytes","output_bytes","log_lines"}}
     HM_F_CALL, // str method, str params (JSON), str caller (JSON, below), u64 time_ms, str seed (32 bytes),
-               //   u32 cpu_ms, u64 memory_bytes, u8 flags
+               //   u32 cpu_ms, u64 memory_bytes, u8 flags (u64 seq, see HM_CALL_PAST)
     HM_F_UNSEALED, // u8 HM_UNSEALED_*, str JSON value or message
     // worker -> server
-    HM_F_READY = 16, // str catalogue (JSON, below)
+    HM_F_READY = 16, // str catalogue (JSON, below), str names in the candidates that nothing has: JSON array
+                     // of {"plugin","file","line","column","message"}
     HM_F_REFUSED, // str JSON array of {"plugin","file","line","message",kind?,id?,layer?,path?}: it could not
                   // load (or its tests failed); then exits
     HM_F_RESULT,  // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
-    HM_F_ERROR,   // u32 code (two's complement), str message, str data (JSON object)
+    HM_F_ERROR,   // u32 code (two's complement), str message, str data (JSON object), u64 snapshot seq
+                  // (0: it had none)
     HM_F_UNSEAL,  // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
     HM_F_PROGRESS, // f64 0..1, str note
-    HM_F_LOG,      // u8 level, str plugin, str version, str text
+    HM_F_LOG,      // u8 level, str plugin, str version, str text, str kind, str file, u32 line
 };
 // flags of HM_F_CALL
 #define HM_CALL_JOB_RUN 1u  // the long, read-only part of a job
 #define HM_CALL_JOB_DONE 2u // the short part: params are {"params":…,"result":…}
-#define HM_CALL_DRY 4u      // try: intents are reported in the result, not meant to be committed
+#define HM_CALL_DRY                                                                                          \
+    4u // try: intents are reported in the result, not meant to be committed; a job runs whole, an
+       // error is a result, too. Result: as hm_dry_result makes it
+#define HM_CALL_PAST                                                                                         \
+    8u // behind the flags: u64 seq; the call sees the store as it was after that change. The
+       // intents are sent as well
 // seen:   u8 space (0xff = point); point: str type, str id, u64 version; range: str low, str high (hm_space
 // keys) intent: u8 remove, str type, str id, u64 expect, str data (JSON), str audience (packed), str members
 // (packed)
@@ -57,7 +64,8 @@ enum hm_frame {
 //   "$every"  params {"plugin","kind","cron","due"}; as a job, too
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get; with an id, "layers"
 //              [{"layer","version","source"}], the lowest first
-//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what the plugins
+//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what
+//   the plugins
 //            declare, upgraded if need be. Gives {"looked","last":id,"more",
 //            "changes":[{"what","field","records","example":id}], and unless dry "items":[{"id","data"}]:
 //            those whose data is another then}

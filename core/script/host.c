@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOAD_MS 2000 // of computing; all that ships takes some ten
+#define LOAD_MS 2000   // of computing; all that ships takes some ten
 #define FAULTS_MAX 100 // of one declaration that are told
 #define LOAD_BYTES (256u << 20)
 
@@ -43,24 +43,26 @@ void hm_host_free(struct hm_host *host) {
     hm_buf_free(&host->problems);
     hm_buf_free(&host->out);
     hm_buf_free(&host->trouble.data);
+    hm_buf_free(&host->dry_logs);
     for (size_t i = 0; i < sizeof host->scratch / sizeof *host->scratch; i++)
         hm_buf_free(&host->scratch[i]);
     free(host);
 }
 
-static void put_entry(struct hm_buf *out, const char *plugin, const char *file, int line,
+static void put_entry(struct hm_buf *out, const char *plugin, const char *file, int line, int column,
                       const char *message) {
     if (out->len) hm_buf_char(out, ',');
     hm_buf_char(out, '{');
     hm_json_member_str(out, "plugin", hm_str_of(plugin));
     hm_json_member_str(out, "file", hm_str_of(file));
     hm_json_member_int(out, "line", line);
+    if (column) hm_json_member_int(out, "column", column);
     hm_json_member_str(out, "message", hm_str_of(message));
     hm_buf_char(out, '}');
 }
 
 void hm_problem(struct hm_host *host, const char *plugin, const char *file, int line, const char *message) {
-    put_entry(&host->problems, plugin, file, line, message);
+    put_entry(&host->problems, plugin, file, line, 0, message);
 }
 
 // The length of "methods.pair.end.access" at the front of a message, or 0.
@@ -74,7 +76,7 @@ void hm_problem_of(struct hm_host *host, const struct hm_source *source, const c
                    int line, const char *message) {
     struct hm_buf *out = &host->problems;
     size_t path = path_length(message);
-    put_entry(out, plugin, file, line, message);
+    put_entry(out, plugin, file, line, 0, message);
     if (strcmp(source->kind, "lib") == 0 || strcmp(source->kind, "host") == 0) return;
     out->len--; // its end comes behind these
     hm_json_member_str(out, "kind", hm_str_of(source->kind));
@@ -84,8 +86,9 @@ void hm_problem_of(struct hm_host *host, const struct hm_source *source, const c
     hm_buf_char(out, '}');
 }
 
-void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message) {
-    put_entry(&host->warnings, plugin, file, 0, message);
+void hm_warning(struct hm_host *host, const char *plugin, const char *file, int line, int column,
+                const char *message) {
+    put_entry(&host->warnings, plugin, file, line, column, message);
 }
 
 // ---- environments ------------------------------------------------------------------------------
@@ -179,6 +182,10 @@ static void push_env(lua_State *L, const char *kind, int plugin) {
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, env);
+}
+
+void hm_env_push(lua_State *L, const char *kind) {
+    push_env(L, kind, -1);
 }
 
 // Pushes the value that the file returns.
@@ -333,7 +340,7 @@ static const char *find_word(const char *from, const char *word, size_t len) {
 // Lua forgets the frame of a file that ends in "return service{…}" (a tail call), and with it the line of a
 // fault that the constructor finds. But the fault has a path, "methods.pair.end.access: …": its names are
 // looked up in the text, one behind the other, and the line of the last that is found is told.
-static int line_of_path(const struct hm_source *source, const char *message) {
+int hm_line_of_path(const struct hm_source *source, const char *message) {
     const char *end = strstr(message, ": "), *at = source->text;
     char word[80];
     int line = 1;
@@ -378,7 +385,7 @@ static bool take_faults(struct hm_host *host, const struct hm_source *source, in
     for (lua_Integer i = 1; i <= n && i <= FAULTS_MAX; i++) {
         if (lua_rawgeti(L, -1, i) == LUA_TSTRING) {
             const char *text = lua_tostring(L, -1);
-            hm_problem_of(host, source, name, source->file, line_of_path(source, text), text);
+            hm_problem_of(host, source, name, source->file, hm_line_of_path(source, text), text);
         }
         lua_pop(L, 1);
     }
@@ -403,13 +410,42 @@ static bool guarded(struct hm_host *host, lua_CFunction fn, const struct hm_sour
     if (status != LUA_OK && !take_faults(host, source, plugin)) {
         hm_trouble_take(host, status);
         if (!host->trouble.line && plugin >= 0 && !hm_sandbox_spent(&host->box))
-            host->trouble.line = line_of_path(source, host->trouble.message);
+            host->trouble.line = hm_line_of_path(source, host->trouble.message);
         name_of(host, source, plugin, name);
         hm_problem_of(host, source, name, host->trouble.file[0] ? host->trouble.file : source->file,
                       host->trouble.line, host->trouble.message);
     }
     lua_settop(L, 0);
     return status == LUA_OK && !hm_sandbox_spent(&host->box);
+}
+
+struct lint_args {
+    const struct hm_source *source;
+    hm_lint_fn fn;
+    void *arg;
+};
+
+static int lint_one(lua_State *L) {
+    const struct lint_args *args = lua_touserdata(L, 1);
+    hm_lint(L, args->source, args->fn, args->arg);
+    return 0;
+}
+
+bool hm_host_lint(struct hm_host *host, bool all, hm_lint_fn fn, void *arg) {
+    lua_State *L = host->box.L;
+    bool ok = L != NULL;
+    for (size_t i = 0; i < host->sources.count && ok; i++) {
+        const struct hm_source *s = &host->sources.list[i];
+        if (strcmp(s->kind, "lib") == 0 || !(all || s->candidate)) continue;
+        struct lint_args args = {s, fn, arg};
+        lua_pushcfunction(L, lint_one);
+        lua_pushlightuserdata(L, &args);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) { // out of memory
+            ok = false;
+            lua_pop(L, 1);
+        }
+    }
+    return ok;
 }
 
 // Of plugins with the same kind and id the last is active.

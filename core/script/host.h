@@ -99,7 +99,8 @@ struct hm_call {
     struct hm_random random;
     bool may_write;
     bool upgrading; // old records are looked at: their upgrades see nothing else
-    bool testing; // a plugin's own test: nothing leaves the process
+    bool testing;   // a plugin's own test: nothing leaves the process
+    bool dry;       // without effect: a try, or a recorded call that runs again
     unsigned log_lines;
 };
 
@@ -142,6 +143,12 @@ struct hm_host {
     struct hm_buf out;                           // result of a call
     struct hm_buf scratch[6];                    // for functions that may raise while they fill one
     struct hm_faults faults;
+    struct hm_buf dry_logs; // of a run without effect: JSON, for its answer
+    uint64_t dry_began_us;
+    // Told of each test of a plugin (hm_host_test), when set. why: "" when it passed.
+    void (*test_told)(void *arg, const struct hm_loaded *plugin, const char *name, uint64_t us,
+                      const char *why);
+    void *test_arg;
 };
 struct hm_host *hm_host_of(lua_State *L);
 void hm_host_free(struct hm_host *host);
@@ -169,11 +176,21 @@ void hm_problem(struct hm_host *host, const char *plugin, const char *file, int 
 // the path of a member of the declaration ("methods.a.access: …"), that, too.
 void hm_problem_of(struct hm_host *host, const struct hm_source *source, const char *plugin, const char *file,
                    int line, const char *message);
-void hm_warning(struct hm_host *host, const char *plugin, const char *file, const char *message);
+void hm_warning(struct hm_host *host, const char *plugin, const char *file, int line, int column,
+                const char *message);
+// The line of "methods.pair.end.access: what is wrong", looked up by its names; 0: not found.
+int hm_line_of_path(const struct hm_source *source, const char *message);
+void hm_env_push(lua_State *L, const char *kind); // a fresh environment of a plugin of this kind
+// Calls fn for each name that the source uses and its environment does not have (lint.c). May raise. A source
+// with an error of syntax has none.
+typedef void (*hm_lint_fn)(void *arg, struct hm_host *host, const struct hm_source *source, int line,
+                           int column, const char *message);
+void hm_lint(lua_State *L, const struct hm_source *source, hm_lint_fn fn, void *arg);
+bool hm_host_lint(struct hm_host *host, bool all, hm_lint_fn fn, void *arg); // of the candidates, or all
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.
 void hm_catalogue_build(lua_State *L);
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out); // "$plugins"
-void hm_shape_look(lua_State *L, struct hm_json params, struct hm_buf *out); // "$shape" (shape.c)
+void hm_shape_look(lua_State *L, struct hm_json params, struct hm_buf *out);        // "$shape" (shape.c)
 void hm_types_build(lua_State *L, struct hm_buf *out);                              // the types array
 
 // ---- calls (call.c) ----------------------------------------------------------------------------
@@ -183,6 +200,7 @@ struct hm_call_args {
     int64_t now_ms;
     struct hm_limits limits;
     uint8_t flags;
+    uint64_t past; // HM_CALL_PAST: the change after which the store is seen
 };
 // Runs one call. True: host->out is the result (JSON) and host->tx what it read and means to write, until
 // hm_call_end. False: host->trouble says why.
@@ -220,6 +238,14 @@ struct hm_str hm_check_str(lua_State *L, int index);
 void hm_push_str(lua_State *L, struct hm_str s);
 // A list of texts at index (nil: empty) as a packed list in scratch buffer `which`; raises, naming `what`.
 struct hm_str hm_check_packed(lua_State *L, int index, unsigned which, const char *what);
+
+// ---- runs without effect (dry.c)
+// -----------------------------------------------------------------------------------------------
+void hm_dry_begin(struct hm_host *host);
+uint64_t hm_dry_cpu_us(void);
+void hm_dry_log(struct hm_host *host, int level, struct hm_str text, const char *file, int line);
+// {"result" or "error","changes","changes_count","logs","cpu_ms"}
+void hm_dry_result(struct hm_host *host, bool ok, struct hm_buf *out);
 
 // ---- what plugins may call (api.c and the lua_*.c files)
 // ------------------------------------------------------------------------ One row a function: registration,

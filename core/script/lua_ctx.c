@@ -378,11 +378,21 @@ void hm_log_line(struct hm_host *host, int level, struct hm_str text) {
     if (host->call.testing || !host->channel) return;
     int plugin = host->box.plugin;
     bool known = plugin >= 0 && (size_t)plugin < host->loaded_count;
+    lua_Debug ar = {.currentline = 0};
+    if (!lua_getstack(host->box.L, 1, &ar) || !lua_getinfo(host->box.L, "Sl", &ar) || ar.currentline < 0)
+        ar.currentline = 0;
+    if (host->call.dry) {
+        hm_dry_log(host, level, text, ar.currentline ? ar.short_src : "", ar.currentline);
+        return;
+    }
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_LOG, host->call.number);
     hm_put_u8(out, (uint8_t)level);
     hm_put_str(out, hm_str_of(known ? host->loaded[plugin].id : ""));
     hm_put_str(out, known ? (struct hm_str){host->loaded[plugin].source->hash, 12} : (struct hm_str){0});
     hm_put_str(out, (struct hm_str){text.ptr, text.len < 1000 ? text.len : 1000});
+    hm_put_str(out, hm_str_of(known ? host->loaded[plugin].source->kind : ""));
+    hm_put_str(out, hm_str_of(ar.currentline ? ar.short_src : ""));
+    hm_put_u32(out, (uint32_t)ar.currentline);
     hm_channel_end(host->channel);
 }
 

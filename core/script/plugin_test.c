@@ -332,9 +332,11 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
     lua_rawgeti(L, -1, 2);
     lua_remove(L, -2);
     lua_pushinteger(L, plugin);
+    uint64_t began_us = hm_dry_cpu_us();
     hm_sandbox_arm(&host->box, TEST_MS, 0, TEST_BYTES);
     int status = lua_pcall(L, 2, 0, handler);
     hm_sandbox_disarm(&host->box);
+    uint64_t took_us = hm_dry_cpu_us() - began_us;
     if (status != LUA_OK) {
         hm_trouble_take(host, status);
         snprintf(name, sizeof name, "test \"%s\": ", title);
@@ -347,6 +349,8 @@ static bool run_test(struct hm_host *host, int plugin, int list, lua_Integer i) 
                       host->trouble.line, message.data);
         hm_buf_free(&message);
     }
+    if (host->test_told)
+        host->test_told(host->test_arg, p, title, took_us, status == LUA_OK ? "" : host->trouble.message);
     lua_settop(L, handler - 1);
     hm_tx_end(host->tx);
     hm_who_free(&host->call.who);

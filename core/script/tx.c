@@ -19,8 +19,10 @@ struct entry {
     size_t key_len;
     const struct hm_type *type;
     bool removed, in_store;
-    uint64_t version; // in the store, 0 when not there
-    uint64_t first;   // when it was laid over the store (tx->clock)
+    bool past;             // laid there by hm_tx_past_record, and not written by the call
+    struct hm_record then; // what was laid there (type.len 0: nothing)
+    uint64_t version;      // in the store, 0 when not there
+    uint64_t first;        // when it was laid over the store (tx->clock)
     struct hm_record record;
     UT_hash_handle hh;
 };
@@ -369,7 +371,7 @@ bool hm_tx_get(struct hm_tx *tx, struct hm_str type, struct hm_str id, struct hm
     struct entry *e = entry_of(tx, type, id);
     if (e) {
         if (e->removed) return hm_fail(err, HM_NOT_FOUND, "no such record");
-        *out = (struct hm_view){e->record, true};
+        *out = (struct hm_view){e->record, !e->past};
         return true;
     }
     *out = (struct hm_view){0};
@@ -404,6 +406,7 @@ bool hm_tx_put(struct hm_tx *tx, const struct hm_write_args *args, struct hm_err
     tx->clock++;
     tx->writes++;
     tx->bytes += size;
+    e->past = false;
     if (e->removed && !e->in_store) e->record.created_ms = args->now_ms;
     if (!e->record.created_ms) e->record.created_ms = args->now_ms;
     e->removed = false;
@@ -433,6 +436,7 @@ bool hm_tx_delete(struct hm_tx *tx, struct hm_str type_name, struct hm_str id, s
     tx->clock++;
     tx->writes++;
     e->removed = true;
+    e->past = false;
     orders_place(tx, e);
     return true;
 }
@@ -551,7 +555,7 @@ bool hm_tx_scan_next(struct hm_tx_scan *s, struct hm_view *out) {
     hm_buf_str(&s->last, key);
     s->started = true;
     if (!base_first) {
-        *out = (struct hm_view){own->entry->record, true};
+        *out = (struct hm_view){own->entry->record, !own->entry->past};
         return true;
     }
     s->loaded = false;
@@ -559,7 +563,7 @@ bool hm_tx_scan_next(struct hm_tx_scan *s, struct hm_view *out) {
     if (s->points && s->index)
         see_point(s->tx, s->base_record.type, s->base_record.id, s->base_record.version);
     struct entry *e = entry_of(s->tx, s->base_record.type, s->base_record.id);
-    if (e) *out = (struct hm_view){e->record, true};
+    if (e) *out = (struct hm_view){e->record, !e->past};
     return true;
 }
 
@@ -614,7 +618,7 @@ static void write_seen(struct hm_tx *tx, struct hm_buf *out) {
 
 // Made and removed again in the same call: nothing to do, and nothing to tell.
 static bool has_intent(const struct entry *e) {
-    return !e->removed || e->in_store;
+    return !e->past && (!e->removed || e->in_store);
 }
 
 void hm_tx_write_result(struct hm_tx *tx, bool with_intents, struct hm_buf *out) {
@@ -637,19 +641,92 @@ void hm_tx_write_result(struct hm_tx *tx, bool with_intents, struct hm_buf *out)
     put_count_at(out, at, count);
 }
 
-void hm_tx_changes_json(struct hm_tx *tx, struct hm_buf *out) {
+// ---- runs without effect ------------------------------------------------------------------------
+
+bool hm_tx_back_to(struct hm_tx *tx, uint64_t seq, struct hm_error *err) {
+    if (!tx->read || seq == hm_read_seq(tx->read)) return true;
+    bool ok = hm_tx_go_back(tx, tx->read, tx->types, seq, err);
+    tx->bytes = 0; // what was is not the call's doing
+    return ok;
+}
+
+void hm_tx_past_record(struct hm_tx *tx, const struct hm_record *record, bool there) {
+    const struct hm_type *type = hm_types_find(tx->types, record->type);
+    if (!type || entry_of(tx, record->type, record->id)) return;
+    struct entry *e = entry_new(tx, type, record->id, there ? record : NULL);
+    e->past = true;
+    if (!there) return;
+    e->removed = false;
+    e->record.updated_ms = record->updated_ms;
+    e->record.data = hm_arena_str(&tx->arena, record->data);
+    e->record.audience = hm_arena_str(&tx->arena, record->audience);
+    e->record.members = hm_arena_str(&tx->arena, record->members);
+    e->record.by = hm_arena_str(&tx->arena, record->by);
+    e->then = e->record;
+    orders_place(tx, e);
+}
+
+// The data with its sealed fields closed.
+static void put_closed(const struct hm_type *type, struct hm_str data, struct hm_buf *out) {
+    struct hm_json_iter it = hm_json_iter((struct hm_json){HM_JSON_OBJECT, data});
+    struct hm_json key, value;
+    hm_buf_char(out, '{');
+    while (hm_json_next(&it, &key, &value)) {
+        bool sealed = false;
+        for (unsigned i = 0; i < type->sealed_count; i++)
+            sealed = sealed || hm_json_key_is(key, hm_str_of(type->sealed[i]));
+        if (out->data[out->len - 1] != '{') hm_buf_char(out, ',');
+        hm_buf_str(out, key.raw);
+        hm_buf_char(out, ':');
+        hm_buf_str(out, sealed ? HM_LIT("{\"sealed\":true}") : value.raw);
+    }
+    hm_buf_char(out, '}');
+}
+
+// What stood there before the call.
+static bool stood(struct hm_tx *tx, const struct entry *e, struct hm_record *out) {
+    if (!e->in_store) return false;
+    *out = e->then;
+    return e->then.type.len || (tx->read && hm_read_get(tx->read, e->record.type, e->record.id, out, NULL));
+}
+
+static void put_audience(const char *name, struct hm_str packed, struct hm_buf *out) {
+    hm_json_key(out, name);
+    hm_packed_json(packed, out);
+}
+
+static void put_change(struct hm_tx *tx, const struct entry *e, struct hm_buf *out) {
+    struct hm_record before;
+    bool was = stood(tx, e, &before), shown = !e->type->hidden;
+    hm_buf_char(out, '{');
+    hm_json_member_str(out, "action",
+                       hm_str_of(e->removed    ? "deleted"
+                                 : e->in_store ? "updated"
+                                               : "created"));
+    hm_json_member_str(out, "type", e->record.type);
+    hm_json_member_str(out, "id", e->record.id);
+    if (!shown) hm_json_member_raw(out, "hidden", HM_LIT("true"));
+    if (shown && was) {
+        hm_json_key(out, "before");
+        put_closed(e->type, before.data, out);
+    }
+    if (shown && !e->removed) {
+        hm_json_key(out, "after");
+        put_closed(e->type, e->record.data, out);
+    }
+    if (shown && !e->removed) put_audience("audience", e->record.audience, out);
+    if (shown && was) put_audience("audience_before", before.audience, out);
+    hm_buf_char(out, '}');
+}
+
+size_t hm_tx_changes_json(struct hm_tx *tx, size_t most, struct hm_buf *out) {
+    size_t count = 0;
     hm_buf_char(out, '[');
     for (struct entry *e = tx->entries; e; e = e->hh.next) {
-        if (!has_intent(e)) continue;
+        if (!has_intent(e) || count++ >= most) continue;
         if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
-        hm_buf_char(out, '{');
-        const char *action = e->removed ? "deleted" : e->in_store ? "updated" : "created";
-        hm_json_member_str(out, "action", hm_str_of(action));
-        hm_json_member_str(out, "type", e->record.type);
-        hm_json_member_str(out, "id", e->record.id);
-        bool hidden = e->type->hidden || e->type->sealed_count > 0; // what is secret is not shown in a try
-        if (!e->removed && !hidden) hm_json_member_raw(out, "data", e->record.data);
-        hm_buf_char(out, '}');
+        put_change(tx, e, out);
     }
     hm_buf_char(out, ']');
+    return count;
 }

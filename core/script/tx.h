@@ -66,5 +66,13 @@ void hm_tx_scan_end(struct hm_tx_scan *scan);                       // also done
 
 // Appends "u32 n × seen, u32 n × intent" of HM_F_RESULT.
 void hm_tx_write_result(struct hm_tx *tx, bool with_intents, struct hm_buf *out);
-// The intents as a JSON array, for a try.
-void hm_tx_changes_json(struct hm_tx *tx, struct hm_buf *out);
+// The intents as a JSON array, for a try: [{"action","type","id","before","after","audience",
+// "audience_before"}, …], `most` of them at most; gives how many there are. Sealed fields are
+// {"sealed":true}. Who is told what of it the server decides, by the audiences.
+size_t hm_tx_changes_json(struct hm_tx *tx, size_t most, struct hm_buf *out);
+// From now on the call sees the store as it was after change `seq` (past.c). Right behind hm_tx_begin.
+bool hm_tx_back_to(struct hm_tx *tx, uint64_t seq, struct hm_error *err);
+bool hm_tx_go_back(struct hm_tx *tx, struct hm_read *read, const struct hm_types *types, uint64_t seq,
+                   struct hm_error *err);
+// A record as it stood then; there: false when it did not. Copied.
+void hm_tx_past_record(struct hm_tx *tx, const struct hm_record *record, bool there);

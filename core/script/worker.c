@@ -73,27 +73,25 @@ static void send_error(struct hm_host *host, uint32_t call) {
     hm_put_u32(out, (uint32_t)t->code);
     hm_put_str(out, hm_str_of(plain ? hm_code_message(t->code) : t->message));
     hm_put_str(out, t->data.len ? hm_buf_view(&t->data) : HM_LIT("{}"));
+    hm_put_u64(out, hm_tx_snapshot(host->tx));
     hm_channel_end(host->channel);
 }
 
-static void send_result(struct hm_host *host, uint32_t call, uint8_t flags) {
+static void send_result(struct hm_host *host, uint32_t call, uint8_t flags, bool ok) {
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_RESULT, call);
     size_t start = out->len - 9;
-    if (flags & HM_CALL_DRY) {
-        struct hm_buf dry = {0};
-        hm_buf_char(&dry, '{');
-        hm_json_member_raw(&dry, "result", hm_buf_view(&host->out));
-        hm_json_key(&dry, "changes");
-        hm_tx_changes_json(host->tx, &dry);
-        hm_buf_char(&dry, '}');
-        hm_put_str(out, hm_buf_view(&dry));
-        hm_buf_free(&dry);
+    bool dry = flags & HM_CALL_DRY;
+    if (dry) {
+        struct hm_buf text = {0};
+        hm_dry_result(host, ok, &text);
+        hm_put_str(out, hm_buf_view(&text));
+        hm_buf_free(&text);
     } else {
         hm_put_str(out, hm_buf_view(&host->out));
     }
     hm_put_u64(out, hm_tx_snapshot(host->tx));
     hm_put_u8(out, flags);
-    hm_tx_write_result(host->tx, !(flags & HM_CALL_DRY), out);
+    hm_tx_write_result(host->tx, ok && (!dry || (flags & HM_CALL_PAST)), out);
     if (out->len - start - 4 <= HM_FRAME_MAX) {
         hm_channel_end(host->channel);
         return;
@@ -116,12 +114,15 @@ static bool handle_call(struct hm_host *host, struct hm_frame_in *frame) {
     args.limits.cpu_ms = hm_get_u32(r);
     args.limits.memory_bytes = hm_get_u64(r);
     args.flags = hm_get_u8(r);
+    if (args.flags & HM_CALL_PAST) args.past = hm_get_u64(r);
     if (r->bad) return false;
     if (!args.limits.cpu_ms) args.limits.cpu_ms = host->limits.cpu_ms;
     if (!args.limits.memory_bytes) args.limits.memory_bytes = host->limits.memory_bytes;
     hm_channel_flush_if_old(host->channel);
-    if (hm_call_run(host, &args)) {
-        send_result(host, args.number, args.flags);
+    if (args.flags & HM_CALL_DRY) hm_dry_begin(host);
+    bool ok = hm_call_run(host, &args);
+    if (ok || (args.flags & HM_CALL_DRY)) {
+        send_result(host, args.number, args.flags, ok);
     } else {
         send_error(host, args.number);
     }
@@ -148,6 +149,20 @@ static int serve_calls(struct hm_host *host) {
     return 1;
 }
 
+static void put_unknown(void *arg, struct hm_host *host, const struct hm_source *source, int line, int column,
+                        const char *message) {
+    struct hm_buf *out = arg;
+    (void)host;
+    if (out->data[out->len - 1] != '[') hm_buf_char(out, ',');
+    hm_buf_char(out, '{');
+    hm_json_member_str(out, "plugin", hm_str_of(source->id));
+    hm_json_member_str(out, "file", hm_str_of(source->file));
+    hm_json_member_int(out, "line", line);
+    if (column) hm_json_member_int(out, "column", column);
+    hm_json_member_str(out, "message", hm_str_of(message));
+    hm_buf_char(out, '}');
+}
+
 static bool start(struct hm_host *host, const char *dir, struct hm_error *err) {
     struct hm_frame_in frame;
     struct hm_json init;
@@ -166,9 +181,15 @@ static bool start(struct hm_host *host, const char *dir, struct hm_error *err) {
         send_refused(host);
         return hm_fail(err, HM_PLUGIN, "plugins refused");
     }
+    struct hm_buf unknown = {0};
+    hm_buf_char(&unknown, '[');
+    hm_host_lint(host, false, put_unknown, &unknown);
+    hm_buf_char(&unknown, ']');
     struct hm_buf *out = hm_channel_begin(host->channel, HM_F_READY, 0);
     hm_put_str(out, hm_buf_view(&host->catalogue));
+    hm_put_str(out, hm_buf_view(&unknown));
     hm_channel_end(host->channel);
+    hm_buf_free(&unknown);
     return hm_channel_flush(host->channel, err);
 }
 

@@ -60,7 +60,7 @@ struct hm_entry {                             // a change as the log has it
     struct hm_change change;
     struct hm_str members, sealed;
     bool old_format; // 1: does not say which change came before it
-    uint32_t form; // 0 and 1: 1
+    uint32_t form;   // 0 and 1: 1
 };
 void hm_entry_encode(const struct hm_entry *e, struct hm_buf *out);
 bool hm_entry_decode(struct hm_str bytes, struct hm_entry *out);
@@ -232,11 +232,11 @@ struct hm_store {
     struct hm_touched touched;
     struct hm_coming *coming; // types that are prepared beside those in force, or NULL (shape.c)
     _Atomic uint64_t turn;    // see hm_store_turn
-    uint64_t types_seq;     // index ranges read up to here may be of an index that has been rebuilt since
-    struct hm_write *write; // the open one
-    atomic_bool doubt;      // a commit failed: nothing is written any more
-    bool opened;            // for writing
-    bool marked;            // the marker was made by this opening
+    uint64_t types_seq;       // index ranges read up to here may be of an index that has been rebuilt since
+    struct hm_write *write;   // the open one
+    atomic_bool doubt;        // a commit failed: nothing is written any more
+    bool opened;              // for writing
+    bool marked;              // the marker was made by this opening
     char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
 // Commit thread, no write open: grows the map when less than a quarter of it is free and nobody reads.
@@ -251,7 +251,7 @@ bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
 // "turn" gets the number of the transaction: were an older one taken for the newest, that would show.
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
 int hm_meta_turn(struct hm_store *store, MDB_txn *txn); // for a transaction that puts nothing else here
-struct hm_types *hm_types_core(void); // only the core's
+struct hm_types *hm_types_core(void);                   // only the core's
 // ---- changing shapes (index.c, shape.c); what is kept of them: see shape.c
 // ---------------------------------------------------------------------------
 // Packed names of the types whose records in `next` are in force; borrowed from the transaction.

@@ -40,6 +40,7 @@ static const char core_json[] =
     "{\"name\":\"contact\",\"fields\":[\"contact\",\"since\"]},"
     "{\"name\":\"person\",\"fields\":[\"person\",\"since\"]},"
     "{\"name\":\"expires\",\"fields\":[\"expires\"]}]},"
+    "{\"name\":\"recording\",\"hidden\":true,\"indexes\":[{\"name\":\"expires\",\"fields\":[\"expires\"]}]},"
     "{\"name\":\"job\"},"
     "{\"name\":\"reacted\",\"hidden\":true},"
     "{\"name\":\"timer\",\"hidden\":true},"

@@ -183,12 +183,16 @@ local objections = {
     ["uz-Cyrl"] = "Ҳозирча ҳеч кимда бўш ўрин йўқ.",
     ru = "Пока ни у кого нет свободного места.",
   },
+  outside = {
+    en = "By this rule they are not among those who get a mentor.", uz = "Bu qoidaga koʻra ular mentor oladiganlar qatorida emas.",
+    ["uz-Cyrl"] = "Бу қоидага кўра улар ментор оладиганлар қаторида эмас.", ru = "По этому правилу они не входят в число тех, кому нужен наставник.",
+  },
   removed = {
     en = "Taken out by hand.", uz = "Koordinator olib tashlagan.", ["uz-Cyrl"] = "Координатор олиб ташлаган.", ru = "Убрано вручную.",
   },
 }
 
--- Why somebody has no mentor: key is an operation of `must`, or "full" (args.fits), "nobody", "no_mentors", "removed".
+-- Why somebody has no mentor: key is an operation of `must`, or "full" (args.fits), "nobody", "no_mentors", "outside", "removed".
 function rules.why(key, args)
   if not objections[key] then key = "nobody" end
   return say.line("match." .. key, objections[key], args)

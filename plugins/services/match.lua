@@ -52,13 +52,16 @@ local function in_order(list)
   return list
 end
 
--- Pairs that hold a place or have a mentee already: {[mentor] = places held}, {[mentee of this programme] = true}.
-local function held_now(programme)
+-- Pairs that hold a place or have a mentee already: {[mentor] = places held}, {[mentee of this programme] = true}. `passed`, when
+-- given, says of a pair that it is to be looked at as if it were not there.
+local function held_now(programme, passed)
   local held, taken = {}, {}
   for _, state in ipairs { "active", "requested" } do
     for pair in store.each("pair", { index = "by_state", equals = { state } }) do
-      held[pair.data.mentor] = (held[pair.data.mentor] or 0) + 1
-      if pair.data.programme == programme then taken[pair.data.mentee] = true end
+      if not passed or not passed(pair) then
+        held[pair.data.mentor] = (held[pair.data.mentor] or 0) + 1
+        if pair.data.programme == programme then taken[pair.data.mentee] = true end
+      end
     end
   end
   return held, taken
@@ -159,6 +162,122 @@ local function keep(ctx, p, plan)
   })
   return { proposal = id, matched = #points, unmatched = #unmatched, mentees = plan.mentees, mentors = plan.mentors, seats = plan.seats,
     worst = worst, median = median }
+end
+
+-- ---- what a rule would change ---------------------------------------------------------------------------------------------------------
+
+local SHOWN = 200 -- of each list; the counts are of all
+
+-- The programme that was named, or else the newest, those under way first.
+local function programme_of(ctx, id)
+  if id then return store.get("programme", id) or ctx:not_found() end
+  local best
+  for programme in store.each("programme") do
+    local better = not best or (programme.data.state == "active") ~= (best.data.state == "active") and programme.data.state == "active"
+      or (programme.data.state == "active") == (best.data.state == "active") and programme.data.starts > best.data.starts
+    if better then best = programme end
+  end
+  return best or ctx:invalid("programme", "there is no programme yet")
+end
+
+-- The pairs to compare with: {[mentee] = {mentor, points, mentee_name, mentor_name, reasons}}, where they are from, and which pairs that
+-- hold places now are the same. The newest proposal that was not discarded; without one, the pairs there are.
+local function pairs_before(programme)
+  local last
+  for proposal in store.each("proposal", { index = "by_programme", equals = { programme } }) do
+    if proposal.data.state ~= "discarded" and (not last or proposal.data.made > last.data.made) then last = proposal end
+  end
+  local was, from = {}, { source = "none" }
+  if last then
+    from = { source = "proposal", proposal = last.id, rule = last.data.rule, rule_version = last.data.rule_version, made = last.data.made }
+    for one in store.each("proposal_pair", { index = "by_proposal", equals = { last.id } }) do was[one.data.mentee] = one.data end
+    return was, from, function(pair) return pair.data.proposal == last.id end
+  end
+  for pair in store.each("pair", { index = "by_state", equals = { "active" } }) do
+    if pair.data.programme == programme then
+      was[pair.data.mentee] = pair.data
+      from.source = "pairs"
+    end
+  end
+  return was, from, function(pair) return pair.data.programme == programme and pair.data.state == "active" end
+end
+
+local function shown(list, name)
+  table.sort(list, function(a, b) return a[name] < b[name] end)
+  local out = {}
+  for i = 1, math.min(SHOWN, #list) do out[i] = list[i] end
+  return store.array(out)
+end
+
+local function side(set, names)
+  local list, points = {}, {}
+  for mentee, one in pairs(set) do
+    local name, mentor_name = names(mentee), names(one.mentor)
+    list[#list + 1] = { mentee = mentee, mentor = one.mentor, mentee_name = name, mentor_name = mentor_name, points = one.points or 0 }
+    points[#points + 1] = one.points or 0
+  end
+  local worst, median = summarise(points)
+  return { pairs = shown(list, "mentee"), matched = #points, worst = worst, median = median }
+end
+
+local function preview(ctx, p)
+  local programme = programme_of(ctx, p.programme)
+  local rule = rule_of(ctx, p.rule, p.options and p.options.weights)
+  local was, from, same = pairs_before(programme.id)
+  local held, taken = held_now(programme.id, same)
+  local mentees, mentors = mentees_of(rule, taken), mentors_of(rule, held)
+  local by_id, now, why = {}, {}, {}
+  for _, list in ipairs { mentees, mentors } do
+    for _, person in ipairs(list) do by_id[person.id] = person end
+  end
+  local function person(id)
+    if by_id[id] == nil then by_id[id] = store.get("person", id) or false end
+    return by_id[id] or nil
+  end
+  local function name(id) return person(id) and person(id).data.name or "" end
+  local solved = pairing.solve(rule, mentees, mentors, function(part) ctx:progress(0.1 + 0.8 * part) end)
+  for _, one in ipairs(solved.pairs) do now[mentees[one.mentee].id] = { mentor = mentors[one.mentor].id, points = one.points } end
+  for _, one in ipairs(solved.unmatched) do why[mentees[one.mentee].id] = rules.why(one.why, { fits = one.fits }) end
+
+  local changed, gained, lost, unmatched, kept = {}, {}, {}, {}, 0
+  for mentee, new in pairs(now) do
+    local old = was[mentee]
+    if old and old.mentor == new.mentor then
+      kept = kept + 1
+    else
+      local one = { mentee = mentee, mentee_name = name(mentee), to = new.mentor, to_name = name(new.mentor), to_points = new.points }
+      local list = old and changed or gained
+      list[#list + 1] = one
+    end
+  end
+  for mentee, old in pairs(was) do
+    if not now[mentee] then
+      lost[#lost + 1] = { mentee = mentee, mentee_name = name(mentee), from = old.mentor, from_name = name(old.mentor),
+        from_points = old.points or 0, why = why[mentee] or rules.why("outside") }
+    end
+  end
+  for mentee, because in pairs(why) do unmatched[#unmatched + 1] = { mentee = mentee, name = name(mentee), why = because } end
+  local counts = { changed = #changed, gained = #gained, lost = #lost, kept = kept, unmatched = #unmatched,
+    mentees = #mentees, mentors = #mentors }
+
+  local out = { programme = programme.id, programme_title = programme.data.title, rule = rule.id, rule_version = rule.version,
+    counts = counts, changed = shown(changed, "mentee"), gained = shown(gained, "mentee"), lost = shown(lost, "mentee"),
+    unmatched = shown(unmatched, "mentee"), before = side(was, name), after = side(now, name) }
+  for key, value in pairs(from) do out.before[key] = value end
+  -- Why, for those who are shown: what the new pair has, and what the old one comes to by this rule.
+  for _, list in ipairs { out.changed, out.gained } do
+    for _, one in ipairs(list) do
+      one.reasons = explain(rule, person(one.mentee), person(one.to))
+      local old = was[one.mentee]
+      if old then
+        one.from, one.from_name, one.from_points = old.mentor, name(old.mentor), old.points or 0
+        local judged = person(old.mentor) and pairing.judge(rule, person(one.mentee), person(old.mentor))
+        one.from_points_now = judged and judged.may and judged.points or nil
+        one.from_why = judged and not judged.may and rules.why(judged.why) or nil
+      end
+    end
+  end
+  return out
 end
 
 -- ---- looking and changing ---------------------------------------------------------------------------------------------------------------
@@ -362,6 +481,15 @@ return service {
       },
       run = run, done = keep,
     },
+    ["match.preview"] = {
+      summary = "What a rule would change: its pairs against those of the newest proposal, or the pairs there are; a job",
+      access = staff, job = true,
+      params = {
+        rule = text { required = true, max = 60 }, programme = ref "programme",
+        options = object { fields = { weights = map { of = integer { min = 0, max = 10000 } } } },
+      },
+      run = preview,
+    },
     ["match.candidates"] = {
       summary = "The five mentors who fit best with a mentee, with reasons and free places",
       access = staff, params = { proposal = proposal_param, mentee = mentee_param }, run = best_for,
@@ -410,6 +538,27 @@ return service {
       local again = proposed(t, who)
       t:equal({ again.matched, again.mentees, again.mentors }, { 0, 1, 0 })
       t:equal(store.get("proposal", again.proposal).data.unmatched[1].why.key, "match.no_mentors")
+    end,
+    ["a preview compares with the newest proposal, also when its pairs were made, and changes nothing"] = function(t)
+      local who = sample(t)
+      local proposal = proposed(t, who).proposal
+      t:call("match.approve", { proposal = proposal }, who)
+      local same = t:call("match.preview", { rule = "successful-unsuccessful" }, who)
+      t:equal({ same.counts.kept, same.counts.changed, same.counts.lost, same.before.source }, { 1, 0, 0, "proposal" })
+      store.patch("person", "anora", { gpa = 4.9 })
+      local other = t:call("match.preview", { rule = "successful-unsuccessful", programme = "p" }, who)
+      t:equal({ #other.gained, #other.lost, other.counts.kept }, { 1, 1, 0 })
+      t:equal({ other.gained[1].mentee, other.gained[1].to }, { "bobur", "mentor" })
+      t:equal({ other.lost[1].mentee, other.lost[1].why.key }, { "anora", "match.outside" })
+      t:equal({ store.count("proposal"), store.count("pair") }, { 1, 1 })
+    end,
+    ["a preview without a proposal compares with the pairs there are, and says what a pair that would go comes to"] = function(t)
+      local who = sample(t)
+      t:call("pair.create_many", { pairs = { { mentor = "mentor", mentee = "bobur" } }, programme = "p" }, who)
+      local out = t:call("match.preview", { rule = "successful-unsuccessful", programme = "p" }, who)
+      t:equal({ out.before.source, out.before.matched, out.after.matched }, { "pairs", 1, 1 })
+      t:equal({ out.gained[1].mentee, out.lost[1].mentee, out.lost[1].why.key }, { "anora", "bobur", "match.full" })
+      t:ok(#out.gained[1].reasons > 0)
     end,
     ["whose grade is not known does not meet a condition on it"] = function(t)
       local who = sample(t)

@@ -106,6 +106,17 @@ local function submit(ctx, p)
   return out
 end
 
+-- What answers would give, without keeping them: for who writes a questionnaire.
+local function preview(ctx, p)
+  local form = form_of(ctx, p.questionnaire)
+  local faults = forms.check(form, p.answers)
+  if faults[1] then ctx:invalid(faults[1].path, faults[1].message) end
+  local scored = scoring.score(form, p.answers)
+  return { scores = scored.scores, bands = scored.bands, scales = scored.scales, version = form.version,
+    urgent = form.alert and form.alert(scored.scores, p.answers) and true or false,
+    result = form.result and form.result(scored.scores, scored.bands) or forms.thanks }
+end
+
 local function mine(ctx, p)
   local items = {}
   if ctx.person then
@@ -177,6 +188,11 @@ return service {
       },
       run = submit,
     },
+    ["questionnaire.preview"] = {
+      summary = "What answers would give: scores, bands and the text of the result; nothing is kept",
+      access = { "administrator" },
+      params = { questionnaire = text { required = true, max = 60 }, answers = map { required = true, max = 500 } }, run = preview,
+    },
     ["questionnaire.mine"] = {
       summary = "The caller's own results",
       access = "signed_in", params = { questionnaire = text { max = 60 } }, run = mine,
@@ -210,6 +226,13 @@ return service {
       local me = { person = "a", roles = { "student" } }
       t:fails(function() t:call("questionnaire.submit", { questionnaire = "adaptation", answers = { [item] = 9 } }, me) end)
       t:fails(function() t:call("questionnaire.submit", { questionnaire = "adaptation", answers = { nonsense = 1 } }, me) end)
+    end,
+    ["a preview scores made-up answers and keeps nothing"] = function(t)
+      local answers = { g1 = 3, g2 = 3, g3 = 3, g4 = 3, g5 = 3, g6 = 3, g7 = 3 }
+      local out = t:call("questionnaire.preview", { questionnaire = "gad7", answers = answers })
+      t:equal({ out.scores.GAD7, out.urgent }, { 21, true })
+      t:equal(store.count("questionnaire_result"), 0)
+      t:fails(function() t:call("questionnaire.preview", { questionnaire = "gad7", answers = { g1 = 99 } }) end)
     end,
     ["scores of a sensitive questionnaire are not given out, and nobody types them in for another"] = function(t)
       store.put("person", { id = "a", data = { name = "Aziz", name_folded = "aziz", kind = "student" } })

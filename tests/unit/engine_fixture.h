@@ -174,7 +174,7 @@ static inline void house_open(struct house *h) {
     struct hm_engine_options options = {.data_dir = h->dir, .settings = &h->settings, .loop = h->loop};
     if (!hm_engine_open(&options, &h->engine, &err)) fail_msg("%s", err.message);
     hm_engine_listen(h->engine,
-                     &(struct hm_listener){on_change, on_principals, on_notice, on_ended, &h->heard});
+                     &(struct hm_listener){on_change, on_principals, on_notice, on_ended, &h->heard, NULL});
 }
 
 static inline void house_close(struct house *h) {

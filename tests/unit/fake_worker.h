@@ -338,8 +338,9 @@ static void fake_nonsense(struct fake *f, uint32_t call, const char *kind, struc
     if (strcmp(kind, "half") == 0) fake_raw(half, sizeof half);
     if (strcmp(kind, "logs") == 0) {
         hm_put_u8(&b, 1);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 5; i++)
             hm_put_str(&b, HM_LIT("x"));
+        hm_put_u32(&b, 1);
         for (;;)
             fake_send(HM_F_LOG, call, hm_buf_view(&b));
     }

@@ -45,6 +45,7 @@ export const calls = {
   'match.candidates': ({ t }) => ({ proposal: t, mentee: person_id('z1') }),
   'match.change': ({ t }) => ({ proposal: t, mentee: person_id('z1') }),
   'match.discard': ({ t }) => ({ proposal: t }),
+  'match.preview': () => ({ rule: 'successful-unsuccessful' }),
   'match.rules': () => ({}),
   'match.run': ({ t }) => ({ programme: t, rule: 'successful-unsuccessful' }),
   'measure.set': ({ t, n }) => ({ person: t, name: `m${n}`, moment: 'before', value: 1 }),
@@ -82,11 +83,18 @@ export const calls = {
   'plugin.history': () => ({ kind: 'service', id: 'pair' }),
   'plugin.import': () => ({ items: [{ ...plugin, source: tiny }] }),
   'plugin.list': () => ({}),
+  'plugin.log': () => ({}),
+  'plugin.log_close': () => ({}),
+  'plugin.log_open': () => ({}),
   'plugin.react_again': () => ({ kind: 'service', id: 'pair', seq: 1 }),
   'plugin.react_drop': () => ({ kind: 'service', id: 'pair', seq: 1 }),
   'plugin.reactions': () => ({}),
+  'plugin.record': () => ({ kind: 'service', id: 'pair', calls: 0 }),
+  'plugin.recordings': () => ({}),
+  'plugin.replay': () => ({ recording: 'none' }),
   'plugin.rollback': () => plugin,
   'plugin.timers': () => ({}),
+  'plugin.try': () => ({ ...plugin, source: tiny.replace('\n', '').replace('}', ', methods = { ["tiny.go"] = { summary = "", access = "signed_in", run = function() return {} end } } }'), method: 'tiny.go' }),
   'presence.list': () => ({}),
   'presence.set': () => ({ visible: false }),
   'programme.create': () => programme,
@@ -96,6 +104,7 @@ export const calls = {
   'questionnaire.list': () => ({}),
   'questionnaire.mine': () => ({}),
   'questionnaire.open': ({ t }) => ({ result: t, why: 'a talk is due' }),
+  'questionnaire.preview': () => ({ questionnaire: 'gad7', answers: answers.gad7 }),
   'questionnaire.submit': ({ n }) => ({ questionnaire: 'gad7', moment: `m${n}`, answers: answers.gad7 }),
   'questionnaire.submit/sensitive': ({ t, n }) => ({ questionnaire: 'gad7', moment: `m${n}`, answers: answers.gad7, person: t }),
   'questionnaire.submit/open': ({ t, n }) => ({ questionnaire: 'adaptation', moment: `m${n}`, answers: answers.adaptation, person: t }),
@@ -141,7 +150,7 @@ export const own_account = new Set([
   'presence.set', 'session.change_password/right', 'session.revoke_others', 'session.totp_begin', 'session.totp_confirm/right',
   'session.totp_disable/right', 'session.totp_renew/right',
 ]);
-export const in_turn = new Set(['plugin.check', 'plugin.deploy', 'plugin.import', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export', 'contact.set', 'contact.verify']);
+export const in_turn = new Set(['plugin.check', 'plugin.try', 'plugin.deploy', 'plugin.import', 'plugin.rollback', 'job.cancel', 'backup.create/to', 'person.export', 'contact.set', 'contact.verify']);
 
 // What is different from world.record about the target of a row.
 const more = {

@@ -250,6 +250,8 @@ export class World {
     const awards = Object.keys(sides).map((which) => this.home.call('fixture.award', { person: person_id(sides[which].mentee), title: marker('award', which) })
       .then(({ id }) => (this.ids[`award ${which}`] = id)));
     const invited = this.home.call('fixture.invite', { person: person_id('z1'), name: marker('invitation', 'hidden') });
+    await this.home.call('plugin.record', { kind: 'service', id: 'fixture', calls: 1 });
+    await this.as.mentor.call('fixture.echo', { text: marker('recording', 'hidden') });
     const echoed = this.as.mentor.call('fixture.echo', { text: marker('idem', 'hidden'), idem: 'k1' });
     const aside = await Watched.open(this.server.url, 'aside', null);
     const agent = `${marker('session', 'hidden')} ${marker('sign_in', 'hidden')}`;
