@@ -30,3 +30,14 @@ struct hm_plugin_layer {
 void hm_plugin_print_spread(struct hm_json result);
 int hm_plugin_export_dir(const struct hm_plugin_layer *layer); // exit code
 int hm_plugin_import_dir(const struct hm_plugin_layer *layer);
+
+// ---- what would be lost (plugin_confirm.c)
+struct hm_plugin_ask {
+    struct hm_client *client;
+    const char *institution, *method;
+    bool confirm;
+};
+// params: an object, not closed. Refused because stored records would lose something: says what and, when
+// `confirm`, asks and does it. False: it has been said why.
+bool hm_plugin_change(const struct hm_plugin_ask *ask, struct hm_buf *params, struct hm_buf *result,
+                      struct hm_json *out);

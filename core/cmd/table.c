@@ -58,8 +58,9 @@ static const char plugin_help[] =
     "      shows what would change, asks, and puts all of it in force or nothing;\n"
     "      --remove: what DIR does not have goes back to the layer below\n"
     "--institution cluster is the layer below every institution's own. VERSION may be\n"
-    "shipped or cluster, too. --confirm: also when stored records do not fit what\n"
-    "the new version declares of them.\n"
+    "shipped or cluster, too. push, rollback and import are refused when stored\n"
+    "records would lose something, and say what; --confirm does it all the same, and\n"
+    "asks once more at a terminal.\n"
     "KIND is service, matcher, activity, questionnaire or report; the folder of a\n"
     "FILE (matchers/…) says its kind.\n";
 static const char backup_help[] =

@@ -280,8 +280,8 @@ static bool grow(struct batch *batch, struct hm_error *err) {
     return ok;
 }
 
-// Types, or records in their new form, with the batch. Types may be refused for what they say, or for what the
-// records say, which is no failure of a commit.
+// Types, or records in their new form, with the batch. Types may be refused for what they say, or for what
+// the records say, which is no failure of a commit.
 static bool reshape(struct batch *batch, struct hm_write *write, bool *refused, struct hm_error *err) {
     struct commit_item *item = batch->items;
     if (item->settle) return hm_write_settle(write, item->settle, item->commit.now_ms, err);
@@ -324,7 +324,8 @@ static bool write_once(struct batch *batch, bool *again, struct hm_error *err) {
 
 // A full disk refuses thousands of batches: the first is told, then one a second, with how many were not.
 static void log_failure(const struct batch *batch, const struct hm_error *err) {
-    static const char *const causes[] = {"other", "disk_full", "map_full", "map_limit", "no_key", "doubt", "erased"};
+    static const char *const causes[] = {"other",  "disk_full", "map_full", "map_limit",
+                                         "no_key", "doubt",     "erased"};
     struct committer *c = &batch->institution->committer;
     struct hm_buf reason = {0};
     uint64_t now_us = hm_mono_us();

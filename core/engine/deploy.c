@@ -137,7 +137,8 @@ static void result_json(const struct deploy *d, struct hm_str institutions, stru
         change_json(d, &d->changes[0], out);
     }
     if (d->trial && (hm_trial_lossy(d->trial) || d->purpose == PURPOSE_CHECK))
-        hm_json_member_raw(out, "changes", d->trial->changes.len ? hm_buf_view(&d->trial->changes) : HM_LIT("[]"));
+        hm_json_member_raw(out, "changes",
+                           d->trial->changes.len ? hm_buf_view(&d->trial->changes) : HM_LIT("[]"));
     if (institutions.len) hm_json_member_raw(out, "institutions", institutions);
     hm_buf_char(out, '}');
 }
@@ -351,9 +352,10 @@ static void refuse_lossy(struct deploy *d) {
     hm_trial_end(d->trial);
     end(d, false);
     if (call)
-        hm_call_done(call, HM_CONFLICT, HM_LIT(""),
-                     HM_LIT("stored records would lose something; confirm = true puts it in force all the same"),
-                     hm_buf_view(&data));
+        hm_call_done(
+            call, HM_CONFLICT, HM_LIT(""),
+            HM_LIT("stored records would lose something; confirm = true puts it in force all the same"),
+            hm_buf_view(&data));
     hm_buf_free(&data);
 }
 

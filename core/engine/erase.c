@@ -46,7 +46,7 @@ struct erasing {
     struct hm_buf names; // packed: every name, folded name and number the person ever had
     uint64_t log_read;   // up to this change of the log
     unsigned sets, rounds, conflicts;
-    uint64_t turn; // of the types that the round goes by
+    uint64_t turn;         // of the types that the round goes by
     struct hm_buf missing; // sets not reached, packed
     struct hm_buf others;  // lines of `erasing` to do after this one (JSON lines), when taken up again
     // of one round

@@ -228,7 +228,8 @@ static void types_set(struct commit_item *item) {
 
 // No plugin serves with types that the records contradict; its administrator sees why.
 static void types_refused(struct institution *inst, const struct hm_error *err) {
-    hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id, (int)err->code);
+    hm_log(HM_ERROR, "catalogue.types_refused", "\"institution\":\"%s\",\"code\":%d", inst->id,
+           (int)err->code);
     hm_buf_clear(&inst->refusal);
     hm_buf_text(&inst->refusal, "[{\"plugin\":\"\"");
     hm_json_member_str(&inst->refusal, "message", hm_str_of(err->message));

@@ -184,9 +184,9 @@ struct institution {
     bool wanted; // keeps a worker warm (the cluster: only after the first call for one)
     unsigned start_failures;
     uint64_t start_not_before_us;
-    struct hm_buf refusal; // JSON array of errors of the last refused start, while nothing runs
-    unsigned types_coming; // changes of types that were submitted and are not done
-    struct trial *trial;   // one deploy, check or watch at a time
+    struct hm_buf refusal;   // JSON array of errors of the last refused start, while nothing runs
+    unsigned types_coming;   // changes of types that were submitted and are not done
+    struct trial *trial;     // one deploy, check or watch at a time
     struct reshape *reshape; // types that are about to change (reshape.c)
     bool turning;            // writes and calls wait for them
     uint64_t turn;           // see hm_store_turn, as it was last heard of
@@ -324,10 +324,10 @@ struct call {
     struct job *job;      // part of this job
     // Adds to the commit of its result, and makes it commit even without intents; false: fails with err.
     bool (*extend)(struct call *call, struct commit_item *item, struct hm_str result, struct hm_error *err);
-    bool waited; // for the first catalogue
+    bool waited;       // for the first catalogue
     uint64_t turn;     // of its worker
     uint64_t snapshot; // of its result
-    bool pinned; // to the worker that has it: when that is gone, the call has failed
+    bool pinned;       // to the worker that has it: when that is gone, the call has failed
     uint64_t began_us;
 };
 
@@ -427,9 +427,9 @@ struct commit_item {
     struct hm_commit commit;
     struct hm_types *types; // set: puts these in force together with what it writes
     bool (*special)(struct commit_item *item, struct hm_error *err); // commit thread: does this instead
-    unsigned settle; // instead: so many records are written in their new form
-    bool ok;                // the batch is durable; then commit.code says what became of this one
-    struct hm_error error;  // when not ok
+    unsigned settle;       // instead: so many records are written in their new form
+    bool ok;               // the batch is durable; then commit.code says what became of this one
+    struct hm_error error; // when not ok
     void (*done)(struct commit_item *item); // loop; the item is freed behind it
     struct call *call;                      // held by the item
     void *arg;

@@ -277,7 +277,8 @@ static void ran(void *arg, const struct hm_answer *answer) {
     } else if (job->has_done && !done_fits(job, answer->result.len)) {
         fail_because(job, HM_TOO_LARGE, "the result of the long part is too large");
     } else if (job->has_done && job->proc && (job->proc->past || job->institution->turning)) {
-        fail_because(job, HM_CONFLICT, "what records look like has changed while this ran: begin it once more");
+        fail_because(job, HM_CONFLICT,
+                     "what records look like has changed while this ran: begin it once more");
     } else if (job->has_done && !hm_job_proc(job)) {
         fail_because(job, HM_INTERNAL, "the worker of this job died");
     } else if (job->has_done) {

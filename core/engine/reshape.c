@@ -1,16 +1,18 @@
-// Types of records that change while they serve. Loop thread. A worker that has loaded the new declarations looks
-// at the stored records, says what would be lost, and makes their new form; the commit thread lays that, and the
-// keys of new indexes, beside what is in force (store/shape.h); then writes are held for the moment it takes to
-// do the last ones again, and one commit puts all of it in force, with the pointer to the plugin.
+// Types of records that change while they serve. Loop thread. A worker that has loaded the new declarations
+// looks at the stored records, says what would be lost, and makes their new form; the commit thread lays
+// that, and the keys of new indexes, beside what is in force (store/shape.h); then writes are held for the
+// moment it takes to do the last ones again, and one commit puts all of it in force, with the pointer to the
+// plugin.
 //
-// What always holds: until that commit nothing has changed for anybody; calls that ran by the old declarations,
-// and whose answer is not of before that commit, run again by the new ones; writes are held only while what is
-// left to do is a step; afterwards records are written in their new form by and by, also after a restart.
+// What always holds: until that commit nothing has changed for anybody; calls that ran by the old
+// declarations, and whose answer is not of before that commit, run again by the new ones; writes are held
+// only while what is left to do is a step; afterwards records are written in their new form by and by, also
+// after a restart.
+#include "engine/reshape.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
 #include "engine/plugin.h"
-#include "engine/reshape.h"
 #include "script/frames.h"
 #include "store/shape.h"
 
@@ -31,7 +33,7 @@
 #define LOSSES_MAX 200u
 
 enum phase { LOOKING, RESTING, BEGINNING, WALKING, AGAIN, HOLDING, READY };
-static const char *const phase_names[] = {"looking", "waiting", "waiting", "upgrading",
+static const char *const phase_names[] = {"looking",   "waiting",   "waiting",  "upgrading",
                                           "upgrading", "switching", "switching"};
 
 struct loss {
@@ -160,8 +162,9 @@ void hm_reshape_forced(struct institution *inst, bool ok) {
         DL_FOREACH(inst->procs, proc) {
             proc->past = proc->past || proc != r->proc;
         }
-        hm_log(HM_INFO, "types.changed", "\"institution\":\"%s\",\"records\":%lld,\"ms\":%llu,\"held_us\":%llu",
-               inst->id, (long long)r->looked, (unsigned long long)(hm_mono_us() - r->began_us) / 1000,
+        hm_log(HM_INFO, "types.changed",
+               "\"institution\":\"%s\",\"records\":%lld,\"ms\":%llu,\"held_us\":%llu", inst->id,
+               (long long)r->looked, (unsigned long long)(hm_mono_us() - r->began_us) / 1000,
                (unsigned long long)(r->held_us ? hm_mono_us() - r->held_us : 0));
     }
     r->proc->turn = turn;
@@ -173,11 +176,12 @@ void hm_reshape_forced(struct institution *inst, bool ok) {
 
 // ---- what would be lost -------------------------------------------------------------------------------
 
-static void add_loss(struct reshape *r, const char *type, const char *what, const char *field, int64_t records,
-                     const char *example) {
+static void add_loss(struct reshape *r, const char *type, const char *what, const char *field,
+                     int64_t records, const char *example) {
     for (size_t i = 0; i < r->loss_count; i++) {
         struct loss *l = &r->losses[i];
-        if (strcmp(l->type, type) != 0 || strcmp(l->what, what) != 0 || strcmp(l->field, field) != 0) continue;
+        if (strcmp(l->type, type) != 0 || strcmp(l->what, what) != 0 || strcmp(l->field, field) != 0)
+            continue;
         l->records += records;
         return;
     }
@@ -208,7 +212,8 @@ static const struct {
      {"“%2” turidagi %1 ta yozuvning “%3” maydonidagi qiymat yangi shartga mos kelmaydi va yoʻqoladi.",
       "“%2” туридаги %1 та ёзувнинг “%3” майдонидаги қиймат янги шартга мос келмайди ва йўқолади.",
       "Записей типа «%2», у которых значение поля «%3» больше не допускается: %1; эти значения пропадут.",
-      "%1 records of type “%2” have a value in the field “%3” that is no longer allowed; these values are lost."}},
+      "%1 records of type “%2” have a value in the field “%3” that is no longer allowed; these values are "
+      "lost."}},
     {"missing",
      {"“%2” turidagi %1 ta yozuvda majburiy “%3” maydoni yoʻq; u keyin toʻldirilishi kerak.",
       "“%2” туридаги %1 та ёзувда мажбурий “%3” майдони йўқ; у кейин тўлдирилиши керак.",
@@ -298,10 +303,11 @@ static void check_seals(struct reshape *r, const struct hm_type *old, const stru
     char message[300];
     for (unsigned i = 0; i < old->sealed_count; i++) {
         if (seals(now, old->sealed[i]) || !has_field(r->catalogue, now->name, old->sealed[i])) continue;
-        snprintf(message, sizeof message,
-                 "records.%s.sealed: '%s' is sealed in the stored records and cannot cease to be; drop it, or "
-                 "give the new field another name",
-                 now->name, old->sealed[i]);
+        snprintf(
+            message, sizeof message,
+            "records.%s.sealed: '%s' is sealed in the stored records and cannot cease to be; drop it, or "
+            "give the new field another name",
+            now->name, old->sealed[i]);
         fail(r, HM_PLUGIN, message);
         return;
     }
@@ -386,7 +392,8 @@ static void worker_failed(struct reshape *r, const struct hm_answer *answer) {
         snprintf(message, sizeof message, "%.*s", (int)answer->message.len,
                  answer->message.ptr ? answer->message.ptr : "");
     if (file[0])
-        snprintf(text, sizeof text, "old records could not be upgraded: %s:%lld: %s", file, (long long)at, message);
+        snprintf(text, sizeof text, "old records could not be upgraded: %s:%lld: %s", file, (long long)at,
+                 message);
     else
         snprintf(text, sizeof text, "old records could not be looked at: %s", message);
     fail(r, answer->code == HM_UNAVAILABLE ? HM_UNAVAILABLE : HM_PLUGIN, text);
@@ -820,8 +827,8 @@ void hm_reshape_go(struct institution *inst) {
     if (r && !r->pending && (r->phase == RESTING || r->phase == HOLDING)) go(r);
 }
 
-void hm_reshape_start(struct institution *inst, struct proc *proc, struct catalogue *cat, enum reshape_how how,
-                      void *arg, reshape_done done) {
+void hm_reshape_start(struct institution *inst, struct proc *proc, struct catalogue *cat,
+                      enum reshape_how how, void *arg, reshape_done done) {
     struct reshape *r = hm_alloc(sizeof *r);
     struct hm_read *read = NULL;
     assert(!inst->reshape);
@@ -880,7 +887,8 @@ void hm_reshape_rest(struct institution *inst) {
 // ---- answers of workers that go by the declarations of before -----------------------------------------
 
 // What was read before the change, and changes nothing, is as good as it was.
-bool hm_reshape_outdated(const struct proc *proc, const struct call *call, uint8_t kind, struct hm_str payload) {
+bool hm_reshape_outdated(const struct proc *proc, const struct call *call, uint8_t kind,
+                         struct hm_str payload) {
     const struct institution *inst = proc->institution;
     if (call->pinned || proc->role == PROC_TRIAL || !(inst->turning || proc->past)) return false;
     if (kind != HM_F_RESULT) return true;

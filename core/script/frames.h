@@ -25,9 +25,9 @@ enum hm_frame {
     HM_F_READY = 16, // str catalogue (JSON, below)
     HM_F_REFUSED, // str JSON array of {"plugin","file","line","message",kind?,id?,layer?,path?}: it could not
                   // load (or its tests failed); then exits
-    HM_F_RESULT,   // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
-    HM_F_ERROR,    // u32 code (two's complement), str message, str data (JSON object)
-    HM_F_UNSEAL,   // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
+    HM_F_RESULT,  // str result (JSON), u64 snapshot seq, u8 flags, u32 n × seen, u32 n × intent
+    HM_F_ERROR,   // u32 code (two's complement), str message, str data (JSON object)
+    HM_F_UNSEAL,  // str type, str id, str field, str why: the worker waits for HM_F_UNSEALED
     HM_F_PROGRESS, // f64 0..1, str note
     HM_F_LOG,      // u8 level, str plugin, str version, str text
 };
@@ -54,7 +54,8 @@ enum hm_frame {
 //   "$every"  params {"plugin","cron","due"}
 //   "$plugins" params {"kind"?,"id"?}: sources and declarations for plugin.get; with an id, "layers"
 //              [{"layer","version","source"}], the lowest first
-//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what the plugins
+//   "$shape" params {"type", "after"?: id, or "ids"?, "dry"?, "keep"?}: looks whether stored records fit what
+//   the plugins
 //            declare, upgraded if need be. Gives {"looked","last":id,"more",
 //            "changes":[{"what","field","records","example":id}], and unless dry "items":[{"id","data"}]:
 //            those whose data is another then}

@@ -98,7 +98,7 @@ struct hm_call {
     struct hm_random random;
     bool may_write;
     bool upgrading; // old records are looked at: their upgrades see nothing else
-    bool testing; // a plugin's own test: nothing leaves the process
+    bool testing;   // a plugin's own test: nothing leaves the process
     unsigned log_lines;
 };
 
@@ -169,7 +169,7 @@ void hm_warning(struct hm_host *host, const char *plugin, const char *file, cons
 // Builds host->catalogue from what is loaded (catalogue.c). Runs protected: may raise.
 void hm_catalogue_build(lua_State *L);
 void hm_catalogue_plugins(lua_State *L, struct hm_json params, struct hm_buf *out); // "$plugins"
-void hm_shape_look(lua_State *L, struct hm_json params, struct hm_buf *out); // "$shape" (shape.c)
+void hm_shape_look(lua_State *L, struct hm_json params, struct hm_buf *out);        // "$shape" (shape.c)
 void hm_types_build(lua_State *L, struct hm_buf *out);                              // the types array
 
 // ---- calls (call.c) ----------------------------------------------------------------------------

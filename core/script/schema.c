@@ -56,7 +56,8 @@ static void fault(struct run *r, const struct where *w, const char *format, ...)
 
 // Of the fault told last.
 static void fault_is(struct run *r, enum hm_fault_kind kind) {
-    if (r->faults->count && r->faults->count <= HM_FAULTS_MAX) r->faults->list[r->faults->count - 1].kind = kind;
+    if (r->faults->count && r->faults->count <= HM_FAULTS_MAX)
+        r->faults->list[r->faults->count - 1].kind = kind;
 }
 
 static const char *kind_of(lua_State *L, int schema) {

@@ -1,14 +1,15 @@
-// Old records in the form that the plugins declare now: "$shape", a question of the server's. Worker thread, inside
-// of a protected call. What always holds: a record that is not given back fits as it is, or stays as it is because
-// what it lacks cannot be made up; everything that would be lost is counted; nothing is written here.
+// Old records in the form that the plugins declare now: "$shape", a question of the server's. Worker thread,
+// inside of a protected call. What always holds: a record that is not given back fits as it is, or stays as
+// it is because what it lacks cannot be made up; everything that would be lost is counted; nothing is written
+// here.
 #include "script/host.h"
 #include "script/lua_json.h"
 #include <lauxlib.h>
 #include <stdio.h>
 
-#define LOOKED_MAX 300           // records a step
-#define BYTES_MAX (512u << 10)   // of new data a step
-#define ROUNDS_MAX 16            // of taking away what does not fit
+#define LOOKED_MAX 300         // records a step
+#define BYTES_MAX (512u << 10) // of new data a step
+#define ROUNDS_MAX 16          // of taking away what does not fit
 #define ITEM_SCRATCH 4
 
 struct looking {
@@ -18,7 +19,7 @@ struct looking {
     int declared, module; // on the stack: the record's declaration, lib.upgrade
     int counts, examples; // what is lost: "what field" -> records, -> id of one of them
     int own;              // of the record at hand: the same keys, so that each counts once
-    bool dry, keep; // keep: nobody was asked, so nothing is taken away but by a declared step
+    bool dry, keep;       // keep: nobody was asked, so nothing is taken away but by a declared step
     struct hm_buf *out;
     unsigned looked, items;
     char last[HM_ID_MAX + 1];
@@ -36,8 +37,7 @@ static void count(struct looking *l, const char *what, const char *field, struct
     char key[256];
     size_t len = (size_t)snprintf(key, sizeof key, "%s ", what);
     for (const char *c = field; *c && len + 1 < sizeof key; c++) // one place of a list is like another
-        if (!(*c >= '0' && *c <= '9' && in_brackets(field, c)))
-            key[len++] = *c;
+        if (!(*c >= '0' && *c <= '9' && in_brackets(field, c))) key[len++] = *c;
     key[len] = '\0';
     if (lua_getfield(L, l->own, key) != LUA_TNIL) {
         lua_pop(L, 1);
@@ -138,7 +138,11 @@ static bool fit(struct looking *l, const struct hm_record *r) {
             const struct hm_fault *f = &faults->list[i - 1];
             bool unknown = f->kind == HM_FAULT_UNKNOWN, missing = f->kind == HM_FAULT_MISSING;
             bool seal = unknown && sealed_at(l, data, f->path);
-            count(l, missing ? "missing" : seal ? "dropped_sealed" : unknown ? "dropped_field" : "narrowed",
+            count(l,
+                  missing   ? "missing"
+                  : seal    ? "dropped_sealed"
+                  : unknown ? "dropped_field"
+                            : "narrowed",
                   f->path, r->id);
             if (missing || (!unknown && must_stay(l, f->path))) continue;
             lua_pushvalue(L, data);

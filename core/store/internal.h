@@ -231,11 +231,11 @@ struct hm_store {
     struct hm_touched touched;
     struct hm_coming *coming; // types that are prepared beside those in force, or NULL (shape.c)
     _Atomic uint64_t turn;    // see hm_store_turn
-    uint64_t types_seq;     // index ranges read up to here may be of an index that has been rebuilt since
-    struct hm_write *write; // the open one
-    atomic_bool doubt;      // a commit failed: nothing is written any more
-    bool opened;            // for writing
-    bool marked;            // the marker was made by this opening
+    uint64_t types_seq;       // index ranges read up to here may be of an index that has been rebuilt since
+    struct hm_write *write;   // the open one
+    atomic_bool doubt;        // a commit failed: nothing is written any more
+    bool opened;              // for writing
+    bool marked;              // the marker was made by this opening
     char *marker; // a file that is there while the store is open, and after a bad end; NULL: read_only
 };
 // Commit thread, no write open: grows the map when less than a quarter of it is free and nobody reads.
@@ -250,7 +250,7 @@ bool hm_meta_get(struct hm_store *store, MDB_txn *txn, const char *name,
 // "turn" gets the number of the transaction: were an older one taken for the newest, that would show.
 int hm_meta_put(struct hm_store *store, MDB_txn *txn, const char *name, struct hm_str value);
 int hm_meta_turn(struct hm_store *store, MDB_txn *txn); // for a transaction that puts nothing else here
-struct hm_types *hm_types_core(void); // only the core's
+struct hm_types *hm_types_core(void);                   // only the core's
 // ---- changing shapes (index.c, shape.c); what is kept of them: see shape.c
 // ---------------------------------------------------------------------------
 // Packed names of the types whose records in `next` are in force; borrowed from the transaction.

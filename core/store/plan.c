@@ -197,8 +197,7 @@ static void plan_members(struct hm_write *w, const struct hm_record *old, const 
     if (now) member_keys(now, &after);
     // A principal cannot hold a zero byte, so lists sorted by principal are sorted by key unless one
     // principal is the beginning of another, and then too: the zero byte behind it is the smallest.
-    hm_write_diff(w, hm_buf_view(&before), hm_buf_view(&after),
-                  &(struct hm_key_op){.space = HM_SPACE_MEM});
+    hm_write_diff(w, hm_buf_view(&before), hm_buf_view(&after), &(struct hm_key_op){.space = HM_SPACE_MEM});
     hm_buf_free(&before);
     hm_buf_free(&after);
 }

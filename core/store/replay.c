@@ -97,7 +97,7 @@ struct replay {
     struct source from;
     struct hm_store to; // its handles only
     MDB_env *env;
-    uint64_t seq; // last change written
+    uint64_t seq;  // last change written
     bool reshaped; // its records may be of an older form than the types there say
     uint8_t hash[HM_HASH];
 };
@@ -262,7 +262,8 @@ static int put_meta(struct replay *r, MDB_txn *txn) {
 }
 
 // Were records brought into a new form behind this change, or was that still to be done? Then the types there
-// do not tell what the records look like; the server looks at them when it puts those of its plugins in force.
+// do not tell what the records look like; the server looks at them when it puts those of its plugins in
+// force.
 static bool reshaped(struct replay *r, bool *out, struct hm_error *err) {
     struct hm_str turned, bytes;
     struct hm_entry e;
@@ -282,7 +283,8 @@ static bool derive_once(struct replay *r, bool with_types, int *rc, struct hm_er
     struct hm_types *types = NULL;
     struct hm_str json;
     bool changed, ok = true;
-    if (!with_types || r->reshaped || !hm_meta_get(&r->from.store, r->from.txn, "types", &json)) json = HM_LIT("[]");
+    if (!with_types || r->reshaped || !hm_meta_get(&r->from.store, r->from.txn, "types", &json))
+        json = HM_LIT("[]");
     if (!hm_types_parse(json, &types, err)) return false;
     *rc = mdb_txn_begin(r->env, NULL, 0, &txn);
     if (!*rc) *rc = put_meta(r, txn);

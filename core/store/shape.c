@@ -1,6 +1,8 @@
-// Records that change their shape beside the serving: see shape.h. Commit thread, but where it says otherwise.
+// Records that change their shape beside the serving: see shape.h. Commit thread, but where it says
+// otherwise.
 //
-//   meta "coming"  what is prepared: JSON of its types, names of those that are turned. Gone with the force or
+//   meta "coming"  what is prepared: JSON of its types, names of those that are turned. Gone with the force
+//   or
 //                  the drop; found at an opening, it was left by a server that died, and is dropped.
 //   meta "turned"  packed names: what `next` has of these types is in force, and still to be written into rec
 //   meta "going"   lines of indexes (see index.c) whose keys are to go, "~": so is all of `next`
@@ -356,7 +358,8 @@ static bool tidy(struct work *w, struct hm_error *err) {
             rc = hm_drop_keys(w->txn, w->store->idx, hm_buf_view(&prefix), &left);
         if (left) rest = behind;
     }
-    if (!rc) rc = rest.len ? hm_meta_put(w->store, w->txn, "going", rest) : meta_drop(w->store, w->txn, "going");
+    if (!rc)
+        rc = rest.len ? hm_meta_put(w->store, w->txn, "going", rest) : meta_drop(w->store, w->txn, "going");
     hm_buf_free(&going);
     hm_buf_free(&prefix);
     return !rc || hm_mdb_fail(err, rc, w->store->dir, "write");
@@ -381,7 +384,8 @@ bool hm_shape_beside(struct hm_store *store, MDB_txn *txn, struct hm_buf *out, s
     struct hm_str in_force = {0}, value;
     bool known = hm_meta_get(store, txn, "coming", &value);
     struct hm_types *types = coming_of(store, txn);
-    if (known && !types) return hm_fail(err, HM_INTERNAL, "%s: what is being prepared cannot be read", store->dir);
+    if (known && !types)
+        return hm_fail(err, HM_INTERNAL, "%s: what is being prepared cannot be read", store->dir);
     if (!hm_meta_get(store, txn, "indexes", &in_force)) in_force.len = 0;
     for (size_t t = 0; types && t < hm_types_count(types); t++)
         take_fresh(hm_types_at(types, t), in_force, NULL, &lines);
@@ -441,8 +445,9 @@ static bool keeps_seals(const struct hm_type *type, const struct hm_record *old,
         memcpy(name, field.ptr, field.len);
         name[field.len] = 0;
         if (hm_json_get(data, name, &v) && is_mark(v))
-            return hm_fail(err, HM_PARAMS, "%s %.*s: the field %s is sealed and cannot be opened by a change of "
-                                           "its type; it can only be dropped",
+            return hm_fail(err, HM_PARAMS,
+                           "%s %.*s: the field %s is sealed and cannot be opened by a change of "
+                           "its type; it can only be dropped",
                            type->name, (int)old->id.len, old->id.ptr, name);
     }
     return true;
@@ -517,7 +522,8 @@ static bool take_record(struct work *w, struct coming_type *ct, struct hm_str ke
     if (ok && other && data.raw.len > HM_DATA_MAX)
         ok = hm_fail(err, HM_TOO_LARGE, "%s %.*s: its new form has %zu bytes, %u are allowed", ct->type->name,
                      (int)r->id.len, r->id.ptr, data.raw.len, HM_DATA_MAX);
-    if (ok && other) ok = new_form(w, ct->type, r, data, &bytes, err) && hm_record_decode(hm_buf_view(&bytes), &now);
+    if (ok && other)
+        ok = new_form(w, ct->type, r, data, &bytes, err) && hm_record_decode(hm_buf_view(&bytes), &now);
     if (ok && other) {
         MDB_val k = hm_val(key), v = hm_val(hm_buf_view(&bytes));
         rc = mdb_put(w->txn, w->store->next, &k, &v, 0);
@@ -747,7 +753,8 @@ int hm_coming_unique(struct hm_write *w, const struct hm_index *index, const cha
     if (!rc && hm_str_starts(hm_val_str(k), prefix) && !hm_str_eq(hm_val_str(k), key)) {
         struct hm_str there = hm_val_str(k);
         struct hm_error why = {0};
-        hm_fail(&why, HM_CONFLICT, "the unique index %s of type %s does not hold: %.*s and %.*s have the same value",
+        hm_fail(&why, HM_CONFLICT,
+                "the unique index %s of type %s does not hold: %.*s and %.*s have the same value",
                 index->name, type, (int)(there.len - prefix.len), there.ptr + prefix.len, (int)id_len,
                 key.ptr + prefix.len);
         broken(w->store, &why);

@@ -2,10 +2,10 @@
 //
 // What a new declaration needs, the keys of its indexes and the records in their new form, is laid beside
 // what is in force, in steps; meanwhile every write keeps both right. hm_write_force then puts all of it in
-// force in one transaction, and hm_write_settle writes the new forms into the records and the change log, again
-// in steps; until then every read gives them already. So a snapshot shows a type's records all in the old form
-// or all in the new. Commit thread, where nothing else is said; every function here is one transaction or part
-// of an open hm_write, and grows the map by itself.
+// force in one transaction, and hm_write_settle writes the new forms into the records and the change log,
+// again in steps; until then every read gives them already. So a snapshot shows a type's records all in the
+// old form or all in the new. Commit thread, where nothing else is said; every function here is one
+// transaction or part of an open hm_write, and grows the map by itself.
 #pragma once
 #include "base/id.h"
 #include "store/store.h"
@@ -47,9 +47,9 @@ struct hm_shape_rest {
 struct hm_shape_rest hm_shape_rest(struct hm_store *store); // any thread
 bool hm_shape_tidy(struct hm_store *store, size_t most, struct hm_error *err);
 
-// In an open write, behind the call that goes with it: puts the types in force. Without hm_shape_begin all that
-// is to be built is built in this transaction. HM_CONFLICT: something was written since and must be looked at,
-// or a unique index does not hold.
+// In an open write, behind the call that goes with it: puts the types in force. Without hm_shape_begin all
+// that is to be built is built in this transaction. HM_CONFLICT: something was written since and must be
+// looked at, or a unique index does not hold.
 bool hm_write_force(struct hm_write *write, struct hm_types *types, struct hm_error *err);
 // Writes up to `most` records in their new form, by those who wrote them last, as changes of the method
 // "$upgrade", which no plugin can have.

@@ -161,12 +161,8 @@ int hm_databases_open(struct hm_store *store, MDB_txn *txn) {
     struct {
         const char *name;
         MDB_dbi *dbi;
-    } const all[DATABASES] = {{"rec", &store->rec},
-                              {"idx", &store->idx},
-                              {"mem", &store->mem},
-                              {"log", &store->log},
-                              {"meta", &store->meta},
-                              {"next", &store->next}};
+    } const all[DATABASES] = {{"rec", &store->rec}, {"idx", &store->idx},   {"mem", &store->mem},
+                              {"log", &store->log}, {"meta", &store->meta}, {"next", &store->next}};
     for (size_t i = 0; i < DATABASES; i++) {
         int rc = mdb_dbi_open(txn, all[i].name, store->read_only ? 0 : MDB_CREATE, all[i].dbi);
         bool newer = all[i].dbi == &store->next; // a copy made by an older program has none

@@ -203,8 +203,8 @@ void hm_write_abort(struct hm_write *write);
 bool hm_store_grow(struct hm_store *store,
                    struct hm_error *err);              // doubles the map; waits for readers of this process
 size_t hm_store_map_max(const struct hm_store *store); // as it was opened with
-// Puts a new catalogue's types in force; indexes that changed are rebuilt in the same transaction, and nothing
-// is written meanwhile. For a store that is not serving; else see shape.h.
+// Puts a new catalogue's types in force; indexes that changed are rebuilt in the same transaction, and
+// nothing is written meanwhile. For a store that is not serving; else see shape.h.
 bool hm_store_set_types(struct hm_store *store, struct hm_types *types, struct hm_error *err);
 
 // ---- sealing

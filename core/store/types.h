@@ -17,8 +17,8 @@ struct hm_index {
     char fields[HM_INDEX_FIELDS_MAX]
                [65]; // dotted paths in data; or "@by", "@created", "@updated" of the envelope
     unsigned field_count;
-    bool unique; // does not bind a record in which one of the fields is missing or null
-    bool multi;  // the (single) field is an array and each element is an entry
+    bool unique;               // does not bind a record in which one of the fields is missing or null
+    bool multi;                // the (single) field is an array and each element is an entry
     uint8_t tag[HM_INDEX_TAG]; // in its keys: another declaration of the same name has other keys, so that
                                // both can be kept beside each other
 };
@@ -32,7 +32,7 @@ struct hm_type {
     unsigned index_count;
     unsigned form;     // "version" of what its records look like, 1 when it is not said
     uint8_t shape[16]; // hash of all that is said of what its records look like
-    bool core;   // declared by the core: Lua may read but not write it
+    bool core;         // declared by the core: Lua may read but not write it
     bool hidden; // never given out by record.get, record.list, the feed, whatever the audience (account,
                  // session)
 };

@@ -338,8 +338,9 @@ bool hm_store_verify(struct hm_store *store, uint64_t *checked, struct hm_error 
     if (!hm_read_begin(store, &v.read, err)) return false;
     v.types = hm_store_types(store);
     v.turned = hm_turned(store, v.read->txn);
-    bool ok = check_meta(&v) && hm_shape_beside(store, v.read->txn, &v.beside, err) && (!store->keyring || hm_keyring_verify(store->keyring, err)) &&
-              check_chain(&v, &count) && check_records(&v) && check_next(&v);
+    bool ok = check_meta(&v) && hm_shape_beside(store, v.read->txn, &v.beside, err) &&
+              (!store->keyring || hm_keyring_verify(store->keyring, err)) && check_chain(&v, &count) &&
+              check_records(&v) && check_next(&v);
     hm_buf_free(&v.beside);
     hm_types_unref(v.types);
     hm_read_end(v.read);

@@ -4,8 +4,8 @@
 // A call is planned completely before the first byte of it is written (plan.c), so a refused call leaves
 // nothing behind. What it read still holds at its place in the batch: each record seen has the version seen,
 // and no key appeared in or went from a range seen. So the batch is a serial order.
-#include "store/shape.h"
 #include "store/write.h"
+#include "store/shape.h"
 #include <assert.h>
 #include <stdlib.h>
 

@@ -16,7 +16,7 @@ struct hm_key_op { // one index or member key that comes or goes
     enum hm_space space;
     bool add;
     const struct hm_type *type;
-    const struct hm_index *index; // the unique index it must be alone in, or NULL
+    const struct hm_index *index;  // the unique index it must be alone in, or NULL
     const struct hm_index *coming; // the same of one that is prepared: a fault is its own, not the call's
     struct hm_span key;
     size_t id_len;
@@ -28,13 +28,13 @@ struct hm_write {
     struct hm_new_keys *new_keys;
     uint64_t seq; // last change of the batch
     uint8_t hash[HM_HASH];
-    bool broken;           // the transaction failed: only abort
-    struct hm_buf turned;  // see hm_turned
+    bool broken;             // the transaction failed: only abort
+    struct hm_buf turned;    // see hm_turned
     struct hm_types *forced; // own reference: in force once the batch is committed
     int64_t settle_ms;       // see hm_write_settle
     bool settled;            // the last of it is in this batch
     bool turns;              // and what records or indexes look like has changed
-    struct hm_buf entries; // log entries of the batch, each with its length, to be told after the commit
+    struct hm_buf entries;   // log entries of the batch, each with its length, to be told after the commit
     // the call being applied
     struct hm_buf arena, scratch, sealed;
     struct hm_plan *plans;
