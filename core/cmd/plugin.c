@@ -235,6 +235,27 @@ static bool ask(struct work *w, const char *method, struct hm_str params, struct
     return ok;
 }
 
+static bool change(struct work *w, const char *method, struct hm_buf *params, struct hm_buf *result,
+                   struct hm_json *out) {
+    struct hm_plugin_ask a = {w->client, w->institution, method, w->confirm};
+    return hm_plugin_change(&a, params, result, out);
+}
+
+// What a check says would be lost, if it were put in force.
+static void show_losses(struct hm_json result) {
+    struct hm_json list, item, text, words;
+    struct hm_buf line = {0};
+    if (!hm_json_get(result, "changes", &list)) return;
+    struct hm_json_iter it = hm_json_iter(list);
+    while (hm_json_next(&it, NULL, &item)) {
+        hm_buf_clear(&line);
+        if (hm_json_get(item, "text", &text) && hm_json_get(text, "en", &words) &&
+            hm_json_string(words, &line))
+            printf("  %s\n", line.data);
+    }
+    hm_buf_free(&line);
+}
+
 static bool send_file(struct work *w, const char *path, const char *method, const char *done) {
     struct name name;
     struct hm_buf source = {0}, params = {0}, result = {0};
@@ -248,13 +269,12 @@ static bool send_file(struct work *w, const char *path, const char *method, cons
     put_name(&params, &name);
     hm_json_member_str(&params, "source", hm_buf_view(&source));
     if (w->note) hm_json_member_str(&params, "note", hm_str_of(w->note));
-    if (w->confirm) hm_json_member_raw(&params, "confirm", HM_LIT("true"));
-    hm_buf_char(&params, '}');
-    ok = ask(w, method, hm_buf_view(&params), &result, &value);
+    ok = change(w, method, &params, &result, &value);
     if (ok) {
         char version[64] = "";
         hm_json_get_text(value, "version", version, sizeof version);
         printf("%s %s: %s%s%s\n", name.kind->name, name.id, done, version[0] ? ", version " : "", version);
+        if (strcmp(method, "plugin.check") == 0) show_losses(value);
         hm_plugin_print_spread(value);
     }
 out:
@@ -464,9 +484,7 @@ static int do_rollback(struct work *w) {
     if (!take_name(w, &name, &used) || !need_client(w)) return HM_EXIT_USAGE;
     put_name(&params, &name);
     if (w->count > used) hm_json_member_str(&params, "version", hm_str_of(w->words[used]));
-    if (w->confirm) hm_json_member_raw(&params, "confirm", HM_LIT("true"));
-    hm_buf_char(&params, '}');
-    bool ok = ask(w, "plugin.rollback", hm_buf_view(&params), &result, &root);
+    bool ok = change(w, "plugin.rollback", &params, &result, &root);
     if (ok) {
         char version[65] = "";
         hm_json_get_text(root, "version", version, sizeof version);

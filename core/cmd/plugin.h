@@ -33,3 +33,14 @@ int hm_plugin_import_dir(const struct hm_plugin_layer *layer);
 // Shows `diff -u` of two texts under their names. 0: alike, 1: not, 2: it could not be shown.
 int hm_plugin_diff(const char *old_name, struct hm_str old_text, const char *new_name,
                    struct hm_str new_text);
+
+// ---- what would be lost (plugin_confirm.c)
+struct hm_plugin_ask {
+    struct hm_client *client;
+    const char *institution, *method;
+    bool confirm;
+};
+// params: an object, not closed. Refused because stored records would lose something: says what and, when
+// `confirm`, asks and does it. False: it has been said why.
+bool hm_plugin_change(const struct hm_plugin_ask *ask, struct hm_buf *params, struct hm_buf *result,
+                      struct hm_json *out);

@@ -268,9 +268,8 @@ static bool send(const struct hm_plugin_layer *layer, const struct list *files) 
     put_items(files, &params);
     if (layer->note) hm_json_member_str(&params, "note", hm_str_of(layer->note));
     if (layer->remove) hm_json_member_raw(&params, "remove", HM_LIT("true"));
-    if (layer->confirm) hm_json_member_raw(&params, "confirm", HM_LIT("true"));
-    hm_buf_char(&params, '}');
-    bool ok = ask(layer, "plugin.import", hm_buf_view(&params), &result, &root);
+    struct hm_plugin_ask a = {layer->client, layer->institution, "plugin.import", layer->confirm};
+    bool ok = hm_plugin_change(&a, &params, &result, &root);
     if (ok) {
         printf("in force\n");
         hm_plugin_print_spread(root);

@@ -77,8 +77,9 @@ static const char plugin_help[] =
     "                               says where it differs, and exits 1 if it does\n"
     "--json gives the answer as it is.\n"
     "--institution cluster is the layer below every institution's own. VERSION may be\n"
-    "shipped or cluster, too. --confirm: also when stored records do not fit what\n"
-    "the new version declares of them.\n"
+    "shipped or cluster, too. push, rollback and import are refused when stored\n"
+    "records would lose something, and say what; --confirm does it all the same, and\n"
+    "asks once more at a terminal.\n"
     "KIND is service, matcher, activity, questionnaire or report; the folder of a\n"
     "FILE (matchers/…) says its kind.\n";
 static const char backup_help[] =

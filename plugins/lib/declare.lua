@@ -2,7 +2,7 @@
 -- A constructor goes on behind a fault, so that an author sees all of them at once: each part is checked by declare.part, and the
 -- whole by declare.whole_of, which raises what was found: a text when it is one fault, else {faults = {text, …}}.
 local declare = {}
-local found -- while a declaration is checked
+local being = {} -- being.found: faults of the declaration that is checked; only while plugins are loaded
 
 function declare.fault(path, what) error(path .. ": " .. what, 0) end
 local fault = declare.fault
@@ -78,27 +78,27 @@ end
 
 -- Runs one check. A fault in it ends this check only.
 function declare.part(check, ...)
-  if not found then return check(...) end
+  if not being.found then return check(...) end
   local ok, wrong = pcall(check, ...)
   if ok then return wrong end
   if type(wrong) ~= "string" then error(wrong, 0) end
-  found[#found + 1] = wrong
+  being.found[#being.found + 1] = wrong
 end
 
 -- A fault behind which its check can go on.
 function declare.note(path, what)
-  if not found then fault(path, what) end
-  found[#found + 1] = path .. ": " .. what
+  if not being.found then fault(path, what) end
+  being.found[#being.found + 1] = path .. ": " .. what
 end
 
 -- The constructor that runs check(decl, …) and raises everything that it found.
 function declare.whole_of(check)
   return function(...)
-    local outer = found
-    found = {}
-    local mine = found
+    local outer = being.found
+    being.found = {}
+    local mine = being.found
     local ok, out = pcall(declare.part, check, ...)
-    found = outer
+    being.found = outer
     if not ok then error(out, 0) end
     if #mine == 1 then error(mine[1], 0) end
     -- Tables have no order: by path, so that the same source always gives the same list.

@@ -300,17 +300,15 @@ world.test('stored records that do not fit the new declaration keep it out, by t
   for (let i = 0; i < 4; i++) await east.call('things.fill', { data: { name: 'n' }, count: 1500 });
   const narrower = things('name = text { required = true }, size = integer { max = 2 }', 'b');
   const error = await refused(east.deploy('service', 'things', narrower), -32004);
-  assert.equal(error.data.reason, 'records');
-  const [only] = error.data.records;
-  assert.deepEqual([error.data.records.length, only.type, only.checked, only.misfits], [1, 'thing', 6002, 2]);
-  assert.deepEqual(only.faults.map((f) => [f.path, f.count]).sort(), [['thing.name', 2], ['thing.size', 2]]);
+  assert.equal(error.data.reason, 'lossy');
+  assert.deepEqual(error.data.changes.map((c) => [c.type, c.what, c.field, c.records]).sort(), [['thing', 'missing', 'name', 2], ['thing', 'narrowed', 'size', 2]]);
   assert.equal(await east.call('things.say'), 'a');
   assert.equal((await east.call('plugin.history', { kind: 'service', id: 'things' })).items.length, 1);
-  const checked = await refused(east.call('plugin.check', { kind: 'service', id: 'things', source: narrower }), -32004);
-  assert.equal(checked.data.reason, 'records');
+  const checked = await east.call('plugin.check', { kind: 'service', id: 'things', source: narrower });
+  assert.equal(checked.changes.length, 2);
   await east.call('plugin.deploy', { kind: 'service', id: 'things', source: narrower, confirm: true });
   assert.equal(await east.call('things.say'), 'b');
-  // What fits is no trouble, and nor is a deploy that changes no shape.
+  // What fits is no trouble, and nor is a deploy that changes no shape; a change of shape asks about what is still missing.
   await east.deploy('service', 'things', things('name = text { required = true }, size = integer { max = 2 }', 'c'));
   await east.deploy('service', 'things', things('name = text {}, size = integer {}, more = text {}', 'd'));
   assert.equal(await east.call('things.say'), 'd');
@@ -323,7 +321,7 @@ world.test('records of an institution that do not fit keep it from following the
   await south.call('items.fill', { data: {} });
   const result = await cluster.deploy('service', 'items', shared('name = text { required = true }', 'b'));
   assert.deepEqual(result.institutions.kept.map((k) => k.institution), ['south']);
-  assert.deepEqual(result.institutions.kept[0].errors[0].records.map((r) => [r.type, r.misfits]), [['item', 1]]);
+  assert.deepEqual(result.institutions.kept[0].errors[0].changes.map((c) => [c.type, c.what, c.records]), [['item', 'missing', 1]]);
   assert.deepEqual([await south.call('items.say'), await east.call('items.say')], ['a', 'b']);
 });
 

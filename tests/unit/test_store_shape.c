@@ -1,22 +1,23 @@
-// Records that change their shape while they are written: indexes and new forms beside the serving, put in force at
-// once, settled in steps; cut short by kill -9 at every step.
+// Records that change their shape while they are written: indexes and new forms beside the serving, put in
+// force at once, settled in steps; cut short by kill -9 at every step.
 #include "store/shape.h"
 #include "store_fixture.h"
 #include <signal.h>
 #include <sys/wait.h>
 
 #define OLD                                                                                                  \
-    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\"]}]},"       \
+    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\"]}]},"    \
     "{\"name\":\"other\",\"indexes\":[]}]"
 // Only an index comes, one goes, and one is declared otherwise under the same name.
 #define INDEXED                                                                                              \
-    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\",\"n\"]},"    \
+    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\",\"n\"]}" \
+    ","                                                                                                      \
     "{\"name\":\"by_n\",\"fields\":[\"n\"]}]},{\"name\":\"other\",\"indexes\":[]}]"
 #define TURNED                                                                                               \
-    "[{\"name\":\"pair\",\"version\":2,\"schema\":{\"b\":1},\"indexes\":[{\"name\":\"by_new\",\"fields\":["     \
+    "[{\"name\":\"pair\",\"version\":2,\"schema\":{\"b\":1},\"indexes\":[{\"name\":\"by_new\",\"fields\":["  \
     "\"new\"]}]},{\"name\":\"other\",\"indexes\":[]}]"
 #define UNIQUE                                                                                               \
-    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\"],"          \
+    "[{\"name\":\"pair\",\"schema\":{\"a\":1},\"indexes\":[{\"name\":\"by_old\",\"fields\":[\"old\"],"       \
     "\"unique\":true}]},{\"name\":\"other\",\"indexes\":[]}]"
 
 static uint64_t seed;
@@ -96,8 +97,10 @@ static void made_free(struct made *m) {
         hm_buf_free(&m->texts[i]);
 }
 
-// Looks at up to `most` records behind `after`; meanwhile() runs between the look and the step. False at the end.
-static bool look_and_put(struct fx *f, char after[HM_ID_MAX + 1], unsigned most, void (*meanwhile)(struct fx *f)) {
+// Looks at up to `most` records behind `after`; meanwhile() runs between the look and the step. False at the
+// end.
+static bool look_and_put(struct fx *f, char after[HM_ID_MAX + 1], unsigned most,
+                         void (*meanwhile)(struct fx *f)) {
     struct made m = {0};
     struct hm_range range;
     struct hm_read *r = NULL;
@@ -281,7 +284,8 @@ static void an_index_is_built_in_steps_while_records_are_written(void **state) {
         begin(&f, INDEXED, NULL);
         while (more) {
             unsigned count = 1 + dice(5);
-            if (!hm_shape_build(f.store, S("pair"), after, &count, &more, &f.err)) fail_msg("%s", f.err.message);
+            if (!hm_shape_build(f.store, S("pair"), after, &count, &more, &f.err))
+                fail_msg("%s", f.err.message);
             model_writes(&f);
             fx_verify(&f);
             check_index(&f, "by_old"); // what is in force is right all the time
@@ -417,7 +421,8 @@ static void a_unique_index_that_records_break_is_refused_and_names_two(void **st
     begin(&f, UNIQUE, NULL);
     assert_true(hm_shape_build(f.store, S("pair"), after, &count, &more, &f.err));
     assert_false(more);
-    struct hm_intent swap[] = {fx_intent("pair", "anna", "{\"old\":2}"), fx_intent("pair", "olim", "{\"old\":1}")};
+    struct hm_intent swap[] = {fx_intent("pair", "anna", "{\"old\":2}"),
+                               fx_intent("pair", "olim", "{\"old\":1}")};
     struct hm_commit call = fx_call(&f, swap, 2);
     assert_int_equal(fx_run(&f, &call), HM_OK);
     assert_int_equal(fx_put(&f, "pair", "wali", "{\"old\":2}"), HM_OK);
@@ -552,7 +557,8 @@ static void a_field_that_becomes_sealed_is_sealed_in_what_is_there(void **state)
     // To open what is sealed is refused; to drop it is not.
     begin(&f, OPENED, "note");
     assert_true(hm_shape_put(f.store, &step, &f.err) || f.err.code); // as it is: its mark stays
-    struct hm_shape_item kept = {S("a"), S("{\"who\":\"p7\",\"s\":{\"sealed\":true},\"t\":{\"sealed\":true}}")};
+    struct hm_shape_item kept = {S("a"),
+                                 S("{\"who\":\"p7\",\"s\":{\"sealed\":true},\"t\":{\"sealed\":true}}")};
     step.items = &kept;
     step.count = 1;
     assert_false(hm_shape_put(f.store, &step, &f.err));
@@ -625,7 +631,8 @@ static void the_log_rebuilds_what_was_upgraded(void **state) {
     assert_int_equal(rec.updated_ms, 1700000000000);
     hm_read_end(r);
     fx_free(&g);
-    // Of the middle: one record in each form, each says which; no types are in force, so that all is looked at.
+    // Of the middle: one record in each form, each says which; no types are in force, so that all is looked
+    // at.
     replayed(&f, middle, &g);
     fx_verify(&g);
     struct hm_types *types = hm_store_types(g.store);
