@@ -5,5 +5,6 @@ return {
   -- listen = "127.0.0.1:8080",
   -- workers_max = 2,
   -- log_level = "info",
+  -- smtp_url = "smtp://mail.example.uz:587", -- e-mail: see README.md
   -- metrics_token = "…", -- for a Prometheus on another machine
 }

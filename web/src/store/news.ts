@@ -12,10 +12,10 @@ export const news = computed<Envelope<Notification>[]>(() =>
 export const unread = computed(() => news.value.filter((n) => n.data.unread).length);
 
 export async function load_unread(): Promise<void> {
-  await list<Notification>('notification', { index: 'unread', equals: [me.peek(), true], descending: true, limit: SHOWN });
+  await list<Notification>('notification', { index: 'unread', equals: [me.peek(), true], order: 'desc', limit: SHOWN });
 }
 export function load_news(): Promise<unknown> {
-  return list<Notification>('notification', { index: 'person', equals: [me.peek()], descending: true, limit: SHOWN });
+  return list<Notification>('notification', { index: 'person', equals: [me.peek()], order: 'desc', limit: SHOWN });
 }
 export async function read(ids: string[]): Promise<void> {
   await call('notification.read', { ids });
