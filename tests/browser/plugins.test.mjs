@@ -100,7 +100,7 @@ world.test('a rule is found, overridden, mended at the line of its problem, put 
   assert.match(await source_of(RULE), /^-- Help with studies/);
   await at.click();
   assert.ok(await page.locator('.cm-activeLine', { hasText: 'base.keep' }).count(), 'the cursor is in that line');
-  await page.getByText('It was not put in force').waitFor({ state: 'detached' });
+  await page.locator('.toast').getByRole('button', { name: 'Close' }).click();
 
   await replace_all(one, override('base.keep = { points = 250 }'));
   await page.locator('.verdict.good').waitFor();
