@@ -156,6 +156,6 @@ test('who loses most by a rule comes first, measured by the new rule where it kn
 
 test('a line of the log that comes twice is shown once, in its place, and the oldest go', () => {
   const line = (number: number, time: number) => ({ number, time, level: 'info', text: String(number) });
-  const found = merged([line(3, 30)], [line(2, 20), line(3, 30), line(4, 40)], 2);
-  assert.deepEqual(found.map((l) => l.number), [3, 4]);
+  const found = merged([line(3, 30)], [line(1, 10), line(2, 20), line(3, 30), line(4, 40)], 3);
+  assert.deepEqual(found.map((l) => l.number), [2, 3, 4]);
 });
