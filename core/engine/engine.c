@@ -170,8 +170,10 @@ void hm_engine_run_posted(struct hm_engine *engine) {
 }
 
 static void on_wake(struct ev_loop *loop, ev_async *watcher, int events) {
-    (void)loop, (void)events;
-    hm_engine_run_posted(watcher->data);
+    struct hm_engine *engine = watcher->data;
+    (void)events;
+    hm_engine_run_posted(engine);
+    if (hm_committer_answer(engine, false)) ev_async_send(loop, watcher); // after all others had their turn
 }
 
 static void wake_passwords(void *arg) {
@@ -198,19 +200,8 @@ static void flush(struct hm_engine *engine) {
 }
 
 static void on_prepare(struct ev_loop *loop, ev_prepare *watcher, int events) {
-    struct hm_engine *engine = watcher->data;
-    (void)events;
-    bool more = hm_committer_answer(engine, false);
-    flush(engine);
-    if (more)
-        ev_idle_start(loop, &engine->more);
-    else
-        ev_idle_stop(loop, &engine->more);
-}
-
-// Only that it runs matters: on_prepare does the work.
-static void on_more(struct ev_loop *loop, ev_idle *watcher, int events) {
-    (void)loop, (void)watcher, (void)events;
+    (void)loop, (void)events;
+    flush(watcher->data);
 }
 
 static bool is_drained(const struct hm_engine *engine) {
@@ -271,7 +262,6 @@ static void watchers_start(struct hm_engine *engine) {
     ev_async_init(&engine->wake, on_wake);
     ev_async_init(&engine->passwords_ready, on_passwords);
     ev_prepare_init(&engine->flush, on_prepare);
-    ev_idle_init(&engine->more, on_more);
     ev_timer_init(&engine->tick, on_tick, TICK_S, TICK_S);
     hm_turns_open(engine);
     engine->wake.data = engine->passwords_ready.data = engine->flush.data = engine->tick.data = engine;
@@ -287,7 +277,6 @@ static void watchers_stop(struct hm_engine *engine) {
     ev_async_stop(engine->loop, &engine->wake);
     ev_async_stop(engine->loop, &engine->passwords_ready);
     ev_prepare_stop(engine->loop, &engine->flush);
-    ev_idle_stop(engine->loop, &engine->more);
     ev_timer_stop(engine->loop, &engine->tick);
     hm_turns_close(engine);
     engine->watching = false;

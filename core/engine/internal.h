@@ -111,7 +111,6 @@ struct hm_engine {
     struct hm_rates *rates;
     ev_async wake, passwords_ready;
     ev_prepare flush;
-    ev_idle more; // runs while there is something to answer, so that the loop does not sleep
     ev_timer tick, turn;
     struct proc *heavy; // workers whose calls run long: those first whose turn it is
     bool watching;      // the watchers above run

@@ -842,10 +842,7 @@ void hm_write_forced(struct hm_write *w) {
     struct hm_store *store = w->store;
     if (!w->forced) return;
     hm_coming_free(store);
-    if (w->turns) {
-        store->types_seq = store->seq;
-        atomic_fetch_add(&store->turn, 1);
-    }
+    if (w->turns) atomic_fetch_add(&store->turn, 1);
     pthread_mutex_lock(&store->types_lock);
     struct hm_types *old = store->types;
     store->types = hm_types_ref(w->forced);
