@@ -543,7 +543,7 @@ static void every_fault_of_every_plugin_is_told_at_once(void **state) {
     has(w.data, "\"file\":\"services/b.lua\",\"line\":2,\"message\":\"unexpected symbol near 'return'\"");
     has(w.data, "\"file\":\"services/c.lua\",\"line\":2,\"message\":\"records.r.indexes.by_b.fields[1]: the "
                 "record has no field 'b'\"");
-    has(w.data, "\"file\":\"services/d.lua\",\"line\":1,\"message\":\"the limit of 5000 ms of computing was "
+    has(w.data, "\"file\":\"services/d.lua\",\"line\":1,\"message\":\"the limit of 2000 ms of computing was "
                 "exceeded\"");
     sw_stop(&w);
     sw_free(&w);
