@@ -66,13 +66,13 @@ static void stop_hook(lua_State *L, lua_Debug *ar) {
 }
 
 static void stop(struct hm_sandbox *box, enum hm_stop why) {
-    if (!box->stop) box->stop = why;
+    if (!box->stop) box->stop = (sig_atomic_t)why;
     lua_sethook(box->L, stop_hook, EVERY_EVENT, 1);
 }
 
 _Noreturn void hm_sandbox_stop(lua_State *L, enum hm_stop why, bool place) {
     struct hm_sandbox *box = hm_sandbox_of(L);
-    if (!box->stop) box->stop = why;
+    if (!box->stop) box->stop = (sig_atomic_t)why;
     if (place) note_running(box, L);
     raise_stop(L);
 }
