@@ -89,7 +89,8 @@ static bool allow_what_is_needed(scmp_filter_ctx filter) {
                                 SCMP_SYS(rt_sigprocmask), SCMP_SYS(timer_settime), SCMP_SYS(restart_syscall),
                                 SCMP_SYS(close),          SCMP_SYS(getpid),        SCMP_SYS(sysinfo)};
     static const struct scmp_arg_cmp not_executable = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    static const struct scmp_arg_cmp fault = SCMP_A0(SCMP_CMP_EQ, SIGSEGV); // to die of one that is not ours
+    static const struct scmp_arg_cmp fault =
+        SCMP_A0(SCMP_CMP_EQ, SIGSEGV, 0); // to die of one that is not ours
     return add(filter, SCMP_ACT_ALLOW, calls, sizeof calls / sizeof *calls) &&
            seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1, &fault) == 0 &&
            seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &not_executable) == 0 &&

@@ -406,8 +406,8 @@ static int log_warn(lua_State *L) {
 }
 
 static const struct hm_lua_fn log_fns[] = {
-    {"info", "text: string", "A line for the plugin's log. No personal data; 100 lines a call.", log_info,
-     NULL},
+    {"info", "text: string",
+     "A line for the plugin's log. No personal data; 100 lines a call, one more ends it.", log_info, NULL},
     {"warn", "text: string", "The same, as a warning.", log_warn, NULL},
     {0}};
 const struct hm_lua_module hm_module_log = {"log", "The plugin's log.", log_fns, false};

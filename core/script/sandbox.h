@@ -62,6 +62,7 @@ struct hm_sandbox {
     size_t held_cap;             // the same of what the process holds for them (hm_sandbox_held)
     volatile sig_atomic_t stop;  // enum hm_stop
     volatile sig_atomic_t ticks; // of the timer that are left; 0: no limit of time is armed
+    unsigned late;               // ticks since it was stopped
     bool memory_up;
     unsigned cpu_ms, wall_ms; // the armed limits, for the report
     uint64_t memory_bytes;

@@ -5,7 +5,7 @@
 ---@class log
 log = {}
 
---- A line for the plugin's log. No personal data; 100 lines a call.
+--- A line for the plugin's log. No personal data; 100 lines a call, one more ends it.
 ---@param text string
 function log.info(text) end
 

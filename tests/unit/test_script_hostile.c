@@ -84,6 +84,8 @@ static const char hostile[] =
     "function H.index_catch() local t = setmetatable({}, { __index = function() pcall(function() while true "
     "do end end) return 1 end }) return t.a end\n"
     "function H.log_catch() for i = 1, 10 do pcall(log.info, 'x') end return 'swallowed' end\n"
+    "function H.deep_calls() local function r(...) pcall(function(...) local function q(...) local t = {} "
+    "return q(...), 1 end q('x') end) return r(...), 1 end r(nil) end\n"
     "function H.output() return ('x'):rep(2 << 20) end\n"
     "function H.load() return load('return 1')() end\n"
     "function H.io() return io.open('/etc/passwd') end\n"
@@ -187,6 +189,7 @@ static void each_is_stopped_and_the_worker_serves_on(void **state) {
         {"sort_catch", HM_DEADLINE, "\"limit\":\"cpu\""},
         {"gsub_catch", HM_DEADLINE, "\"limit\":\"cpu\""},
         {"index_catch", HM_DEADLINE, "\"limit\":\"cpu\""},
+        {"deep_calls", HM_DEADLINE, "\"limit\":\"cpu\""},
         {"log_catch", HM_TOO_LARGE,
          "{\"limit\":\"log_lines\",\"limit_lines\":3,\"plugin\":\"hostile\",\"version\":\""},
         {"output", HM_TOO_LARGE,

@@ -221,7 +221,7 @@ static void a_call_that_waits_meets_the_clock_on_the_wall(void **state) {
     hm_sandbox_library(box.L);
     lua_getfield(box.L, -1, "pcall");
     lua_remove(box.L, -2);
-    hm_sandbox_arm(&box, 60000, 100, 0);
+    hm_sandbox_arm(&box, 3000, 100, 0);
     assert_int_not_equal(lua_pcall(box.L, 2, 0, 0), LUA_OK);
     hm_sandbox_disarm(&box);
     assert_int_equal(box.stop, HM_STOP_WALL);
