@@ -362,3 +362,37 @@ world.test('a server killed in the middle of a change has one form or the other,
   assert.equal(verified.code, 0, verified.stdout + verified.stderr);
   await server.serve();
 });
+
+// One worker: what stands behind a slow call there begins after the change, and would read the new form by the old rules.
+const narrow = serve_for(test, { settings: 'return { workers_max = 1 }\n' }, async (server) => ({ server }));
+narrow.test('no call that was sent to an old worker answers from records of the new form, and none is lost', { timeout: 120000 * slow }, async () => {
+  const p = await narrow.server.institution('narrow');
+  const more = (field) => `
+    ["pacts.word"] = { access = { "administrator" }, run = function() return { word = store.get("pact", "p00001").data.${field} } end },
+    ["pacts.slow"] = { access = { "administrator" }, run = function() for i = 1, 2000000 do local _ = i * i end return {} end },`;
+  await deploy(p, OLD.replace('methods = {', `methods = {${more('old')}`));
+  await p.call('pacts.fill', { from: 0, count: 300, data: { old: 'word', n: 0 } });
+  let going = true;
+  let asked = 0;
+  const slows = async () => {
+    while (going) await p.call('pacts.slow');
+  };
+  const words = async () => {
+    while (going) {
+      const all = await Promise.all(Array.from({ length: 10 }, () => p.call('pacts.word')));
+      assert.deepEqual([...new Set(all.map((a) => a.word))], ['word']);
+      asked += all.length;
+    }
+  };
+  const load = [slows(), slows(), words(), words(), words()];
+  while (asked < 30) await sleep(5);
+  for (let version = 2; version < 8; version++) {
+    const [from, to] = version % 2 ? ['new', 'old'] : ['old', 'new'];
+    await deploy(p, pacts(`version = ${version}, upgrade = { [${version}] = { rename = { ${from} = "${to}" } } },
+      fields = { ${to} = text {}, x = integer {}, n = integer { default = 0 } }`, { more: more(to) }));
+    const until = asked + 30;
+    while (asked < until) await sleep(5);
+  }
+  going = false;
+  await Promise.all(load);
+});
