@@ -176,7 +176,7 @@ struct hm_commit {     // one method call
     size_t intent_count;
     struct hm_str by, method;
     int64_t now_ms;
-    uint64_t turn; // of the types it ran under, see hm_store_turn
+    uint64_t turn;  // of the types it ran under, see hm_store_turn
     bool from_core; // the engine's own call; otherwise only types that are not core, and "invitation", may be
                     // written
     // results, filled by hm_write_apply:
