@@ -2,7 +2,7 @@
 // short by kill -9, taken back. Nothing is lost unless somebody has said so, and nobody sees a mixture.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
@@ -361,6 +361,23 @@ world.test('a server killed in the middle of a change has one form or the other,
   const verified = await run(['verify', '--data', server.data]);
   assert.equal(verified.code, 0, verified.stdout + verified.stderr);
   await server.serve();
+});
+
+world.test('what plugins/README.md says of changing a record type is so', { timeout: 60000 * slow }, async () => {
+  const p = await place();
+  const text = readFileSync(new URL('../../plugins/README.md', import.meta.url), 'utf8');
+  const section = text.slice(text.indexOf('## Changing a record type')).split(/\n## /)[0];
+  const [before, after] = [...section.matchAll(/```lua\n(.*?)```/gs)].map((m) => m[1]);
+  const put = `methods = { ["club.put"] = { access = { "administrator" }, writes = true, params = { data = any {} },
+    run = function(ctx, p) store.put("club", { id = "chess", data = p.data, audience = { "role:administrator" } }) return {} end } }, records`;
+  const club = (source) => p.call('plugin.deploy', { kind: 'service', id: 'club', source });
+  await club(before.replace('records', put));
+  await p.call('club.put', { data: { title: 'Chess', room: 'B12', seats: 8 } });
+  const error = await refused(club(after), -32004);
+  assert.deepEqual(changes_of(error), [['club', 'dropped_field', 'seats', 1]]);
+  await p.call('plugin.deploy', { kind: 'service', id: 'club', source: after, confirm: true });
+  assert.deepEqual((await p.call('record.get', { type: 'club', id: 'chess' })).data, { name: 'Chess', kind: 'sport', building: 'B', number: '12' });
+  for (const what of ['dropped_field', 'dropped_sealed', 'narrowed', 'missing', 'dropped_type']) assert.match(section, new RegExp(`\`${what}\``));
 });
 
 // One worker: what stands behind a slow call there begins after the change, and would read the new form by the old rules.
