@@ -114,7 +114,7 @@ world.test('a field is renamed, one gained, one dropped while others write and r
   while (seen.bumps < until) await sleep(5);
   going = false;
   await Promise.all(load);
-  assert.ok(during > 20, `writes went on meanwhile (${during})`);
+  assert.ok(during > 5, `writes went on meanwhile (${during})`);
   assert.deepEqual([...seen.forms].sort(), [OLD_FORM, NEW_FORM].sort());
   assert.deepEqual([...seen.lists].sort(), [OLD_FORM, NEW_FORM].sort());
   let sum = 0;
