@@ -11,9 +11,7 @@
 #include "engine/reshape.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/wire.h"
 #include "engine/plugin.h"
-#include "script/frames.h"
 #include "store/shape.h"
 
 #include <assert.h>
@@ -25,21 +23,13 @@
 #define STALE_MAX 64u   // written meanwhile, looked at again in one step
 #define HELD_FROM 16u   // so few are left that writes may wait for them
 #define ROUNDS_MAX 50u  // of looking again, after which writes wait all the same
-#define SETTLED_MAX 200u
-#define TIDIED_MAX 5000u
-#define REST_AGAIN_US 1000000u // after a failure
 #define NOTICE_US 250000u
 #define COUNTED_MAX 100000u // records of a type that is dropped
-#define LOSSES_MAX 200u
 
 enum phase { LOOKING, RESTING, BEGINNING, WALKING, AGAIN, HOLDING, READY };
 static const char *const phase_names[] = {"looking",   "waiting",   "waiting",  "upgrading",
                                           "upgrading", "switching", "switching"};
 
-struct loss {
-    char type[HM_NAME_MAX + 1], field[161], what[16], example[HM_ID_MAX + 1];
-    int64_t records;
-};
 struct shaped { // a type that changes
     char name[HM_NAME_MAX + 1];
     bool turned, any; // any: it has records
@@ -65,8 +55,7 @@ struct reshape {
     int64_t looked, total; // total: what the look found, 0 when there was none
     unsigned rounds;
     uint64_t noticed_us, began_us, held_us;
-    struct loss *losses;
-    size_t loss_count;
+    struct hm_losses losses;
     char again_type[HM_NAME_MAX + 1]; // of the question under way
     struct hm_buf again;              // packed ids
 };
@@ -87,7 +76,7 @@ static void reshape_free(struct reshape *r) {
     hm_buf_free(&r->todo);
     hm_buf_free(&r->again);
     free(r->types);
-    free(r->losses);
+    hm_losses_free(&r->losses);
     free(r);
 }
 
@@ -110,8 +99,6 @@ static void give_up(struct reshape *r) {
     reshape_free(r);
 }
 
-static void put_changes(const struct reshape *r, struct hm_buf *out);
-
 // Whatever becomes of it, done is called once.
 static void finish(struct reshape *r) {
     struct hm_buf changes = {0};
@@ -119,7 +106,7 @@ static void finish(struct reshape *r) {
     reshape_done done = r->done;
     void *arg = r->arg;
     bool ok = !r->failed;
-    put_changes(r, &changes);
+    hm_losses_json(&r->losses, &changes);
     if (!ok || r->how == RESHAPE_LOOK) give_up(r); // else it waits for hm_reshape_forced
     done(arg, ok, ok ? NULL : &err, hm_buf_view(&changes));
     hm_buf_free(&changes);
@@ -176,104 +163,8 @@ void hm_reshape_forced(struct institution *inst, bool ok) {
 
 // ---- what would be lost -------------------------------------------------------------------------------
 
-static void add_loss(struct reshape *r, const char *type, const char *what, const char *field,
-                     int64_t records, const char *example) {
-    for (size_t i = 0; i < r->loss_count; i++) {
-        struct loss *l = &r->losses[i];
-        if (strcmp(l->type, type) != 0 || strcmp(l->what, what) != 0 || strcmp(l->field, field) != 0)
-            continue;
-        l->records += records;
-        return;
-    }
-    if (r->loss_count == LOSSES_MAX) return;
-    r->losses = hm_realloc(r->losses, (r->loss_count + 1) * sizeof *r->losses);
-    struct loss *l = &r->losses[r->loss_count++];
-    *l = (struct loss){.records = records};
-    snprintf(l->type, sizeof l->type, "%s", type);
-    snprintf(l->what, sizeof l->what, "%s", what);
-    snprintf(l->field, sizeof l->field, "%s", field);
-    snprintf(l->example, sizeof l->example, "%s", example);
-}
-
-static const struct {
-    const char *what, *words[4]; // uz, uz-Cyrl, ru, en: %1 records, %2 type, %3 field
-} texts[] = {
-    {"dropped_field",
-     {"“%2” turidagi %1 ta yozuvning “%3” maydonida qiymat bor; maydon olib tashlanadi, qiymatlar yoʻqoladi.",
-      "“%2” туридаги %1 та ёзувнинг “%3” майдонида қиймат бор; майдон олиб ташланади, қийматлар йўқолади.",
-      "Записей типа «%2», у которых заполнено поле «%3»: %1; поле убирается, и значения пропадут.",
-      "%1 records of type “%2” have a value in the field “%3”, which is taken away; the values are lost."}},
-    {"dropped_sealed",
-     {"“%2” turidagi %1 ta yozuvning “%3” maydonida muhrlangan qiymat bor; u yoʻqoladi va tiklab boʻlmaydi.",
-      "“%2” туридаги %1 та ёзувнинг “%3” майдонида муҳрланган қиймат бор; у йўқолади ва тиклаб бўлмайди.",
-      "Записей типа «%2» с запечатанным значением в поле «%3»: %1; значения пропадут безвозвратно.",
-      "%1 records of type “%2” have a sealed value in the field “%3”; the values are lost for good."}},
-    {"narrowed",
-     {"“%2” turidagi %1 ta yozuvning “%3” maydonidagi qiymat yangi shartga mos kelmaydi va yoʻqoladi.",
-      "“%2” туридаги %1 та ёзувнинг “%3” майдонидаги қиймат янги шартга мос келмайди ва йўқолади.",
-      "Записей типа «%2», у которых значение поля «%3» больше не допускается: %1; эти значения пропадут.",
-      "%1 records of type “%2” have a value in the field “%3” that is no longer allowed; these values are "
-      "lost."}},
-    {"missing",
-     {"“%2” turidagi %1 ta yozuvda majburiy “%3” maydoni yoʻq; u keyin toʻldirilishi kerak.",
-      "“%2” туридаги %1 та ёзувда мажбурий “%3” майдони йўқ; у кейин тўлдирилиши керак.",
-      "Записей типа «%2», в которых нет обязательного поля «%3»: %1; его придётся заполнить потом.",
-      "%1 records of type “%2” lack the required field “%3”; it has to be filled in afterwards."}},
-    {"dropped_type",
-     {"“%2” turi olib tashlanadi, unda %1 ta yozuv bor; ular saqlanadi, lekin ularni hech kim koʻrmaydi.",
-      "“%2” тури олиб ташланади, унда %1 та ёзув бор; улар сақланади, лекин уларни ҳеч ким кўрмайди.",
-      "Тип «%2» убирается, а записей в нём: %1; они сохранятся, но их никто не увидит.",
-      "The type “%2” is taken away and has %1 records; they are kept, but nobody sees them any more."}},
-};
-
-static void put_text(const struct loss *l, const char *words, struct hm_buf *out) {
-    struct hm_buf text = {0};
-    for (const char *c = words; *c; c++) {
-        if (*c != '%') {
-            hm_buf_char(&text, *c);
-            continue;
-        }
-        c++;
-        if (*c == '1') hm_buf_printf(&text, "%lld", (long long)l->records);
-        if (*c == '2') hm_buf_text(&text, l->type);
-        if (*c == '3') hm_buf_text(&text, l->field);
-    }
-    hm_json_put_str(out, hm_buf_view(&text));
-    hm_buf_free(&text);
-}
-
-static void put_loss(const struct loss *l, struct hm_buf *out) {
-    static const char *const languages[] = {"uz", "uz-Cyrl", "ru", "en"};
-    hm_buf_char(out, '{');
-    hm_json_member_str(out, "type", hm_str_of(l->type));
-    if (l->field[0]) hm_json_member_str(out, "field", hm_str_of(l->field));
-    hm_json_member_str(out, "what", hm_str_of(l->what));
-    hm_json_member_int(out, "records", l->records);
-    if (l->example[0]) hm_json_member_str(out, "example", hm_str_of(l->example));
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (strcmp(texts[i].what, l->what) != 0) continue;
-        hm_json_key(out, "text");
-        hm_buf_char(out, '{');
-        for (size_t k = 0; k < 4; k++) {
-            hm_json_key(out, languages[k]);
-            put_text(l, texts[i].words[k], out);
-        }
-        hm_buf_char(out, '}');
-    }
-    hm_buf_char(out, '}');
-}
-
-static void put_changes(const struct reshape *r, struct hm_buf *out) {
-    hm_buf_char(out, '[');
-    for (size_t i = 0; i < r->loss_count; i++) {
-        if (i) hm_buf_char(out, ',');
-        put_loss(&r->losses[i], out);
-    }
-    hm_buf_char(out, ']');
-}
-
 static bool lossy(struct reshape *r) {
-    if (!r->loss_count || r->how != RESHAPE_ASK) return false;
+    if (!r->losses.count || r->how != RESHAPE_ASK) return false;
     fail(r, HM_CONFLICT, "stored records would lose something; confirm = true puts it in force all the same");
     return true;
 }
@@ -344,7 +235,7 @@ static void find_dropped(struct reshape *r, struct hm_read *read) {
         if (old->core || hm_types_find(r->catalogue->types, hm_str_of(old->name))) continue;
         size_t count = hm_shape_count(read, hm_str_of(old->name), COUNTED_MAX);
         r->turns = true;
-        if (count) add_loss(r, old->name, "dropped_type", "", (int64_t)count, "");
+        if (count) hm_losses_add(&r->losses, old->name, "dropped_type", "", (int64_t)count, "");
     }
 }
 
@@ -408,7 +299,7 @@ static void take_losses(struct reshape *r, const char *type, struct hm_json resu
         if (!hm_json_get_text(item, "what", what, sizeof what)) continue;
         if (!hm_json_get_text(item, "field", field, sizeof field)) field[0] = '\0';
         if (!hm_json_get_text(item, "example", example, sizeof example)) example[0] = '\0';
-        add_loss(r, type, what, field, hm_json_number(item, "records"), example);
+        hm_losses_add(&r->losses, type, what, field, hm_json_number(item, "records"), example);
     }
 }
 
@@ -853,75 +744,6 @@ void hm_reshape_start(struct institution *inst, struct proc *proc, struct catalo
     go(r);
 }
 
-// ---- afterwards ---------------------------------------------------------------------------------------
-
-static void rested(struct commit_item *item) {
-    struct institution *inst = item->institution;
-    inst->resting = false;
-    if (!item->ok) inst->rest_not_before_us = hm_mono_us() + REST_AGAIN_US;
-    inst->rest_due = true;
-    hm_inst_touch(inst);
-}
-
-static bool run_tidy(struct commit_item *item, struct hm_error *err) {
-    return hm_shape_tidy(item->institution->store, TIDIED_MAX, err);
-}
-
-void hm_reshape_rest(struct institution *inst) {
-    if (!inst->rest_due || inst->resting || (inst->reshape && inst->reshape->begun) || inst->turning) return;
-    if (inst->engine->closing || inst->engine->draining || hm_mono_us() < inst->rest_not_before_us) return;
-    struct hm_shape_rest rest = hm_shape_rest(inst->store);
-    if (!rest.settle && !rest.tidy) {
-        inst->rest_due = false;
-        return;
-    }
-    struct commit_item *item = hm_item_new(inst, "", HM_UPGRADE);
-    if (rest.settle)
-        item->settle = SETTLED_MAX;
-    else
-        item->special = run_tidy;
-    inst->resting = true;
-    hm_item_submit(item, rested);
-}
-
-// ---- answers of workers that go by the declarations of before -----------------------------------------
-
-// What was read before the change, and changes nothing, is as good as it was.
-bool hm_reshape_outdated(const struct proc *proc, const struct call *call, uint8_t kind,
-                         struct hm_str payload) {
-    const struct institution *inst = proc->institution;
-    if (call->pinned || proc->role == PROC_TRIAL || !(inst->turning || proc->past)) return false;
-    if (kind != HM_F_RESULT) return true;
-    struct hm_reader r = hm_reader_of(payload);
-    hm_get_str(&r);
-    return hm_get_u64(&r) >= inst->turn_seq && !r.bad;
-}
-
-// ---- records of types that nobody declares ------------------------------------------------------------
-
-struct keeping {
-    struct hm_read *read;
-    struct hm_types *types;
-    struct hm_buf *out;
-    bool any;
-};
-
-static void keep_type(void *arg, struct hm_str type) {
-    struct keeping *k = arg;
-    if (hm_types_find(k->types, type)) return;
-    if (k->any) hm_buf_char(k->out, ',');
-    k->any = true;
-    hm_buf_char(k->out, '{');
-    hm_json_member_str(k->out, "type", type);
-    hm_json_member_int(k->out, "records", (int64_t)hm_shape_count(k->read, type, COUNTED_MAX));
-    hm_buf_char(k->out, '}');
-}
-
-void hm_reshape_kept(const struct institution *inst, struct hm_read *read, struct hm_buf *out) {
-    struct keeping k = {read, hm_store_types(inst->store), out, false};
-    hm_json_key(out, "kept");
-    hm_buf_char(out, '[');
-    hm_shape_each_type(read, keep_type, &k, NULL);
-    hm_buf_char(out, ']');
-    hm_types_unref(k.types);
+bool hm_reshape_begun(const struct institution *inst) {
+    return inst->reshape && inst->reshape->begun;
 }

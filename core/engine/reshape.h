@@ -2,6 +2,20 @@
 #pragma once
 #include "engine/internal.h"
 
+struct hm_losses {
+    struct loss {
+        char type[HM_NAME_MAX + 1], field[161], what[16], example[HM_ID_MAX + 1];
+        int64_t records;
+    } * list;
+    size_t count;
+};
+// what: dropped_field, dropped_sealed, narrowed, missing, dropped_type. The same of the same is one.
+void hm_losses_add(struct hm_losses *all, const char *type, const char *what, const char *field,
+                   int64_t records, const char *example);
+void hm_losses_json(const struct hm_losses *all,
+                    struct hm_buf *out); // [{type,field?,what,records,example?,text}]
+void hm_losses_free(struct hm_losses *all);
+
 enum reshape_how {
     RESHAPE_LOOK,      // only says what would be lost
     RESHAPE_ASK,       // is refused when something would be lost: HM_CONFLICT
@@ -20,6 +34,8 @@ void hm_reshape_forced(struct institution *inst, bool ok); // what became of the
 void hm_reshape_close(struct institution *inst);           // closing: done is called
 void hm_reshape_go(struct institution *inst);   // what waits for commits, or for the rest of another
 void hm_reshape_rest(struct institution *inst); // what is to be done afterwards
+// Something is prepared, and the rest of an earlier change has to wait.
+bool hm_reshape_begun(const struct institution *inst);
 bool hm_reshape_outdated(const struct proc *proc, const struct call *call, uint8_t kind,
                          struct hm_str payload);
 void hm_reshape_json(const struct institution *inst, struct hm_buf *out); // ,"changing":{…} while one goes on

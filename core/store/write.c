@@ -110,8 +110,8 @@ static bool check_seen(struct hm_write *w, struct hm_commit *call, struct hm_err
     return true;
 }
 
-// A call that ran before the types changed made its records as they were then, and the ranges it read may be of
-// indexes that nobody keeps up any more. Always true.
+// A call that ran before the types changed made its records as they were then, and the ranges it read may be
+// of indexes that nobody keeps up any more. Always true.
 static bool check_turn(struct hm_write *w, struct hm_commit *call) {
     bool plugins = !call->from_core;
     if (call->turn == hm_store_turn(w->store)) return true;
