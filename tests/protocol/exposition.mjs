@@ -3,7 +3,7 @@
 // line that is not right. (`promtool check metrics` checks some of it, and is run beside this where it is installed.)
 import assert from 'node:assert/strict';
 
-const labels_allowed = new Set(['institution', 'outcome', 'limit', 'reason', 'le', 'version', 'waited_for']);
+const labels_allowed = new Set(['institution', 'outcome', 'limit', 'reason', 'le', 'version', 'waited_for', 'channel']);
 const value_pattern = /^(?:[-+]?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|\+Inf|-Inf|NaN)$/;
 const sample_pattern = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (\S+)$/;
 
