@@ -52,7 +52,8 @@ async function type_in(file) {
     if (block.language === 'lua' && !['in', 'try'].includes(block.mark) && !put_later) save(block);
     if (block.language !== 'sh' || block.mark === 'start') continue;
     if (block.mark === 'put') save({ path: block.path, text: whole(file, block.path) });
-    script += `{ set -e\n${block.text}\n} >${results}/${i}.out 2>&1 </dev/null\n`.replace('set -e\n', '');
+    // Each line must work, not only the last one; what is exported stays.
+    script += `{ ${block.text.trim().split('\n').join(' && ')}\n} >${results}/${i}.out 2>&1 </dev/null\n`;
     script += `echo $? >${results}/${i}.code\n`;
     typed.push({ i, block });
   }
@@ -125,10 +126,10 @@ test('each piece of Lua holds in the test of the file that the page begins with'
     assert.match(piece.text, /t:(equal|ok)\(/, `${piece.where} tells nothing that could be wrong`);
     writeFileSync(path.join(to, `learning${i}.lua`), source.replace('"learning"', `"learning${i}"`).replace(place, () => piece.text));
   }
-  await works('plugin', 'test', path.join(home, 'pieces'));
+  await works('plugin', 'test', ...pieces.map((_, i) => path.join(to, `learning${i}.lua`)));
   // And it would not hold if a piece were wrong.
   writeFileSync(path.join(to, 'learning0.lua'), source.replace('"learning"', '"learning0"').replace('t:equal(name, "Aziza")', 't:equal(name, "Bobur")'));
-  await assert.rejects(works('plugin', 'test', path.join(home, 'pieces')), /what I try/);
+  await assert.rejects(works('plugin', 'test', path.join(to, 'learning0.lua')), /what I try/);
 });
 
 test('what the pages say of the demo is what scripts/start does', () => {
