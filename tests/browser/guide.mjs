@@ -67,8 +67,10 @@ const does = {
   async answer({ one }, question, answer) {
     await one.page.getByRole('group', { name: question, exact: true }).getByRole('radio', { name: answer, exact: true }).check();
   },
-  async see({ one }, text) {
-    await first_of(text, [() => one.page.getByText(text), () => one.page.getByRole('heading', { name: text })]);
+  // Not in the editor: what one has pasted there oneself tells nothing.
+  async see({ one: { page } }, text) {
+    const outside = page.locator(':not(.cm-editor *)');
+    await first_of(text, [() => page.getByText(text).and(outside), () => page.getByRole('heading', { name: text })]);
   },
 };
 
