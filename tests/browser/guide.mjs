@@ -26,7 +26,6 @@ async function first_of(what, locators) {
 const field_of = ({ one: { page } }, label) =>
   first_of(label, [
     async () => (await place(page)).locator('label').filter({ has: page.getByText(label, { exact: true }) }).locator('input, select, textarea'),
-    async () => (await place(page)).getByLabel(label, { exact: true }),
   ]);
 
 const does = {

@@ -114,5 +114,6 @@ export function steps(file) {
 export const screens = (file) => [...readFileSync(file, 'utf8').matchAll(/!\[.*?\]\((\S+?)\)/g)].map((m) => path.resolve(path.dirname(file), m[1]));
 /** Pages and files that a page links to, here. */
 export function links(file) {
-  return [...readFileSync(file, 'utf8').matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map((m) => m[1]).filter((l) => !/^https?:/.test(l)).map((l) => ({ link: l, there: existsSync(path.resolve(path.dirname(file), l)) }));
+  const text = readFileSync(file, 'utf8').replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`]*`/g, '');
+  return [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map((m) => m[1]).filter((l) => !/^https?:/.test(l)).map((l) => ({ link: l, there: existsSync(path.resolve(path.dirname(file), l)) }));
 }
