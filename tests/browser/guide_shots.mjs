@@ -23,7 +23,6 @@ try {
         await page.evaluate(() => {
           document.activeElement?.blur();
           scrollTo(0, 0);
-          for (let e = document.querySelector('.cm-content'); e; e = e.parentElement) e.scrollTop = 0;
         });
         await page.waitForTimeout(400);
         const dialog = page.getByRole('dialog');
