@@ -363,10 +363,10 @@ world.test('a server killed in the middle of a change has one form or the other,
   await server.serve();
 });
 
-world.test('what plugins/README.md says of changing a record type is so', { timeout: 60000 * slow }, async () => {
+world.test('what plugins/guide/records.md says of changing a record type is so', { timeout: 60000 * slow }, async () => {
   const p = await place();
-  const text = readFileSync(new URL('../../plugins/README.md', import.meta.url), 'utf8');
-  const section = text.slice(text.indexOf('## Changing a record type')).split(/\n## /)[0];
+  const text = readFileSync(new URL('../../plugins/guide/records.md', import.meta.url), 'utf8');
+  const section = text;
   const [before, after] = [...section.matchAll(/```lua\n(.*?)```/gs)].map((m) => m[1]);
   const put = `methods = { ["club.put"] = { access = { "administrator" }, writes = true, params = { data = any {} },
     run = function(ctx, p) store.put("club", { id = "chess", data = p.data, audience = { "role:administrator" } }) return {} end } }, records`;

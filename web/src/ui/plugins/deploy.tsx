@@ -10,6 +10,20 @@ import type { Kind, Problem, Source } from './types';
 import { own_layer } from './list';
 
 const PATIENCE = 120_000;
+const AGAIN = 500;
+const TRIES = 20;
+
+/** One version is tried at a time. Mostly that is the check of one's own text, which is over in a moment: it is waited for. */
+async function when_free(params: () => Record<string, unknown>): Promise<Deployed> {
+  for (let left = TRIES; ; left--) {
+    try {
+      return await call<Deployed>('plugin.deploy', params(), PATIENCE);
+    } catch (error) {
+      if (!left || !(error instanceof RpcError) || error.data?.reason !== 'deploying') throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    }
+  }
+}
 
 export interface Deployed {
   version: string | null;
@@ -78,8 +92,8 @@ export function Deploy(props: Props) {
       const expects = takes('plugin.deploy', 'expects');
       // A server that cannot be told is asked just before: that leaves a moment, but not an afternoon.
       if (!expects && (await in_force(kind, id)).version !== base) return props.overtaken();
-      const params = { kind, id, source, note: note.trim(), ...(expects ? { expects: base } : {}), ...(lost ? { confirm: true } : {}), idem: crypto.randomUUID() };
-      props.done(await call<Deployed>('plugin.deploy', params, PATIENCE));
+      const params = { kind, id, source, note: note.trim(), ...(expects ? { expects: base } : {}), ...(lost ? { confirm: true } : {}) };
+      props.done(await when_free(() => ({ ...params, idem: crypto.randomUUID() })));
     } catch (error) {
       const problems = problems_in(error);
       if (problems) return props.refused(problems);
