@@ -153,15 +153,20 @@ test('the worker is killed behind it: it was opened, and that is written down', 
 
 test('a call that was overtaken and, run again, opens nothing: it had been opened', async () => {
   const since = Date.now();
-  let opened = [];
-  for (let round = 0; opened.length < 2; round++) {
-    assert.ok(round < 50, 'nobody was overtaken');
+  let overtaken = [];
+  for (let round = 0; !overtaken.length; round++) {
+    assert.ok(round < 50, 'nobody was overtaken, or what they opened was not noted');
     if (round) await home.call('fixture.drop', { type: 'fixture_count', id: 'once' });
     const ids = await secrets(24);
     const answers = await Promise.all(ids.map((id) => as.psychologist.call('fixture.open_once', { id, why: 'a race' })));
-    opened = ids.filter((_, i) => answers[i].opened);
+    // Who was first counted; who opened and was overtaken found that, ran again, and says that nothing was opened.
+    assert.equal(answers.filter((answer) => answer.opened).length, 1);
+    for (const [i, id] of ids.entries()) {
+      const entries = await audits(id);
+      if (answers[i].opened || entries.length) noted(entries, [entry(id, 'person-psychologist', 'a race')], since);
+      if (!answers[i].opened && entries.length) overtaken.push(id);
+    }
   }
-  for (const id of opened) noted(await audits(id), [entry(id, 'person-psychologist', 'a race')], since);
 });
 
 test('calls that overtake each other and run again: each opening once', async () => {
