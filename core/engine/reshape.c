@@ -354,16 +354,25 @@ static bool flag_of(struct hm_json object, const char *name) {
     return hm_json_get(object, name, &value) && hm_json_bool(value, &on) && on;
 }
 
+// Is there more of the type, behind which id? A worker that never comes to an end is none of ours.
+static bool goes_on(struct reshape *r, struct hm_json result, char last[HM_ID_MAX + 1]) {
+    last[0] = '\0';
+    if (!flag_of(result, "more")) return false;
+    if (hm_json_get_text(result, "last", last, HM_ID_MAX + 1) && strcmp(last, r->after) > 0) return true;
+    fail(r, HM_PLUGIN, "old records could not be looked at: the worker does not come to an end");
+    return false;
+}
+
 static void looked(void *arg, const struct hm_answer *answer) {
     struct reshape *r = arg;
     struct hm_json result;
     if (answer_of(r, answer, &result)) {
         take_losses(r, r->types[r->at].name, result);
         r->looked += hm_json_number(result, "looked");
-        if (!flag_of(result, "more") || !hm_json_get_text(result, "last", r->after, sizeof r->after)) {
-            r->after[0] = '\0';
-            r->at++;
-        }
+        char last[HM_ID_MAX + 1];
+        bool more = goes_on(r, result, last);
+        memcpy(r->after, last, sizeof r->after);
+        if (!more) r->at++;
     }
     go(r);
 }
@@ -539,7 +548,7 @@ static struct step *step_of(struct reshape *r, const char *type, const struct hm
     take_losses(r, type, result);
     take_items(s, result);
     s->count = (unsigned)hm_json_number(result, "looked");
-    s->more = flag_of(result, "more") && hm_json_get_text(result, "last", s->upto, sizeof s->upto);
+    s->more = goes_on(r, result, s->upto);
     return s;
 }
 
@@ -567,7 +576,7 @@ static void walked(void *arg, const struct hm_answer *answer) {
     char type[HM_NAME_MAX + 1];
     if (answer_of(r, answer, &result) && nth(hm_buf_view(&r->todo), r->at, type)) {
         struct step *s = step_of(r, type, answer);
-        if (!lossy(r)) {
+        if (!r->failed && !lossy(r)) {
             submit(s, run_put, put);
             return;
         }

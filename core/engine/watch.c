@@ -147,9 +147,21 @@ static void on_forced(struct commit_item *item) {
 
 // Where and what would be lost: names of types and fields are no personal data.
 static void log_changes(const struct trial *trial) {
-    if (hm_trial_lossy(trial))
-        hm_log(HM_ERROR, "watch.lossy", "\"institution\":\"%s\",\"changes\":%s", trial->institution->id,
-               trial->changes.data);
+    struct hm_json list, item;
+    char type[HM_NAME_MAX + 1], field[129], what[17];
+    if (!hm_trial_lossy(trial) || !hm_json_parse(hm_buf_view(&trial->changes), &list, NULL)) return;
+    struct hm_json_iter it = hm_json_iter(list);
+    while (hm_json_next(&it, NULL, &item)) {
+        struct hm_buf name = {0};
+        if (!hm_json_get_text(item, "type", type, sizeof type)) type[0] = '\0';
+        if (!hm_json_get_text(item, "field", field, sizeof field)) field[0] = '\0';
+        if (!hm_json_get_text(item, "what", what, sizeof what)) what[0] = '\0';
+        hm_json_put_str(&name, hm_str_of(field));
+        hm_log(HM_ERROR, "watch.lossy",
+               "\"institution\":\"%s\",\"what\":\"%s\",\"type\":\"%s\",\"field\":%s,\"records\":%lld",
+               trial->institution->id, what, type, name.data, (long long)hm_json_number(item, "records"));
+        hm_buf_free(&name);
+    }
 }
 
 static void on_typed(struct trial *trial, bool ok, const struct hm_error *err) {
