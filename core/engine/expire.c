@@ -1,7 +1,8 @@
-// Clears away what has expired: records of type idem, invitation, session, notification and outgoing. Loop thread; what is removed
-// goes through the commit thread as anything else does, by the system. What always holds: a turn looks at a
-// bounded number of records of one kind, at most one commit of an institution is under way for it, and a
-// record that changed meanwhile stays (it is removed at the version that was looked at).
+// Clears away what has expired: records of type idem, invitation, session, notification and outgoing. Loop
+// thread; what is removed goes through the commit thread as anything else does, by the system. What always
+// holds: a turn looks at a bounded number of records of one kind, at most one commit of an institution is
+// under way for it, and a record that changed meanwhile stays (it is removed at the version that was looked
+// at).
 //
 // Answers kept under idem keys are many: they are found by their index, and only what has expired is looked
 // at. The others are few and are walked through; a session may also end because nobody used it.
@@ -47,10 +48,8 @@ static const struct {
     const char *type, *index; // index: of `expires`, or NULL
     bool (*over)(struct institution *inst, struct hm_str id, struct hm_json data, int64_t now_ms);
 } kinds[] = {
-    {"idem", "expires", idem_over},
-    {"invitation", NULL, invitation_over},
-    {"session", NULL, session_over},
-    {"notification", "expires", invitation_over},
+    {"idem", "expires", idem_over},           {"invitation", NULL, invitation_over},
+    {"session", NULL, session_over},          {"notification", "expires", invitation_over},
     {"outgoing", "expires", invitation_over},
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
