@@ -342,6 +342,28 @@ static void contact_verify(struct call *call) {
     hm_read_end(read);
 }
 
+static void connect_chat(struct institution *inst, const struct hm_record *record, struct hm_json data,
+                         struct hm_str chat, void (*done)(struct commit_item *item)) {
+    static const char *const kept[] = {"person", "channel", "wants", "quiet", "locale", "created"};
+    char audience[HM_ID_MAX + 16], person[HM_ID_MAX + 1] = "", id[HM_ID_MAX + 1], message[37];
+    struct commit_item *item = hm_item_new(inst, "", "telegram");
+    struct hm_buf out = {0};
+    snprintf(id, sizeof id, "%.*s", (int)record->id.len, record->id.ptr);
+    hm_json_get_text(data, "person", person, sizeof person);
+    snprintf(audience, sizeof audience, "person:%s", person);
+    hm_buf_char(&out, '{');
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        keep(&out, data, kept[i]);
+    hm_json_member_str(&out, "address", chat);
+    hm_json_member_int(&out, "verified", item->commit.now_ms);
+    hm_buf_char(&out, '}');
+    hm_item_put(item, "contact", record->id, record->version, hm_buf_view(&out), audience);
+    struct out_new n = {.to = "telegram", .kind = "welcome", .person = person, .contact = id};
+    hm_outgoing_put(item, &n, message);
+    hm_item_submit(item, done);
+    hm_buf_free(&out);
+}
+
 bool hm_contact_started(struct hm_engine *engine, struct hm_str code, struct hm_str chat,
                         void (*done)(struct commit_item *item)) {
     struct institution *inst, *next;
@@ -356,26 +378,7 @@ bool hm_contact_started(struct hm_engine *engine, struct hm_str code, struct hm_
         struct hm_types *types = hm_store_types(inst->store);
         found = hm_read_unique(read, types, "contact", "start", hm_str_of(hash), &record, &data) &&
                 hm_now_ms() <= hm_json_number(data, "asked") + CODE_LIFE_MS;
-        if (found) {
-            static const char *const kept[] = {"person", "channel", "wants", "quiet", "locale", "created"};
-            char audience[HM_ID_MAX + 16], person[HM_ID_MAX + 1] = "", id[HM_ID_MAX + 1], message[37];
-            struct commit_item *item = hm_item_new(inst, "", "telegram");
-            struct hm_buf out = {0};
-            snprintf(id, sizeof id, "%.*s", (int)record.id.len, record.id.ptr);
-            hm_json_get_text(data, "person", person, sizeof person);
-            snprintf(audience, sizeof audience, "person:%s", person);
-            hm_buf_char(&out, '{');
-            for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-                keep(&out, data, kept[i]);
-            hm_json_member_str(&out, "address", chat);
-            hm_json_member_int(&out, "verified", item->commit.now_ms);
-            hm_buf_char(&out, '}');
-            hm_item_put(item, "contact", record.id, record.version, hm_buf_view(&out), audience);
-            struct out_new n = {.to = "telegram", .kind = "welcome", .person = person, .contact = id};
-            hm_outgoing_put(item, &n, message);
-            hm_item_submit(item, done);
-            hm_buf_free(&out);
-        }
+        if (found) connect_chat(inst, &record, data, chat, done);
         hm_types_unref(types);
         hm_read_end(read);
     }

@@ -191,39 +191,39 @@ static enum made open_address(struct parcel *p, const struct hm_record *contact,
               "sealed");
 }
 
+static enum made words_of(struct parcel *p, struct hm_read *read, struct hm_json contact, const char *id,
+                          struct words *w, struct making *m) {
+    char kind[16];
+    hm_json_get_text(contact, "locale", w->locale, sizeof w->locale);
+    if (!hm_json_get_text(p->json, "kind", kind, sizeof kind)) return no(m, MADE_NOT, "gone");
+    if (strcmp(kind, "code") == 0) return code_words(p->institution, contact, id, w, m);
+    if (hm_json_number(contact, "verified") == 0) return no(m, MADE_NOT, "not_confirmed");
+    if (strcmp(kind, "welcome") != 0) return news_words(p->institution->engine, read, p, w, m);
+    hm_buf_text(&w->subject, hm_out_word(OUT_SUBJECT, w->locale));
+    hm_buf_text(&w->text, hm_out_word(OUT_WELCOME, w->locale));
+    return MADE;
+}
+
 static enum made make_for_person(struct parcel *p, struct hm_read *read, struct making *m) {
-    struct institution *inst = p->institution;
-    struct hm_engine *engine = inst->engine;
+    struct hm_engine *engine = p->institution->engine;
     struct words w = {.locale = "uz"};
     struct hm_buf address = {0};
-    char id[HM_ID_MAX + 1], kind[16], channel[16];
+    char id[HM_ID_MAX + 1], channel[16];
     struct hm_record contact;
     struct hm_json data;
-    enum made made;
+    bool ok = true;
     if (!hm_json_get_text(p->json, "contact", id, sizeof id) ||
-        !hm_json_get_text(p->json, "kind", kind, sizeof kind) ||
-        !hm_read_data(read, "contact", hm_str_of(id), &contact, &data))
+        !hm_read_data(read, "contact", hm_str_of(id), &contact, &data) ||
+        !hm_json_get_text(data, "channel", channel, sizeof channel))
         return no(m, MADE_NOT, "gone");
-    bool code = strcmp(kind, "code") == 0;
-    if (!code && hm_json_number(data, "verified") == 0) return no(m, MADE_NOT, "not_confirmed");
-    if (!hm_json_get_text(data, "channel", channel, sizeof channel)) return no(m, MADE_NOT, "gone");
-    hm_json_get_text(data, "locale", w.locale, sizeof w.locale);
-    if (code)
-        made = code_words(inst, data, id, &w, m);
-    else if (strcmp(kind, "welcome") == 0) {
-        hm_buf_text(&w.subject, hm_out_word(OUT_SUBJECT, w.locale));
-        hm_buf_text(&w.text, hm_out_word(OUT_WELCOME, w.locale));
-        made = MADE;
-    } else
-        made = news_words(engine, read, p, &w, m);
+    enum made made = words_of(p, read, data, id, &w, m);
     if (made == MADE) made = open_address(p, &contact, &address, m);
-    if (made == MADE) {
-        bool mail = strcmp(channel, "email") == 0;
-        bool ok = mail ? hm_make_mail(engine, m, address.data, p->id, w.locale, hm_buf_view(&w.subject),
-                                      hm_buf_view(&w.text))
-                       : hm_make_telegram(engine, m, address.data, hm_buf_view(&w.text));
-        if (!ok) made = MADE_LATER;
-    }
+    if (made == MADE && strcmp(channel, "email") == 0)
+        ok = hm_make_mail(engine, m, address.data, p->id, w.locale, hm_buf_view(&w.subject),
+                          hm_buf_view(&w.text));
+    else if (made == MADE)
+        ok = hm_make_telegram(engine, m, address.data, hm_buf_view(&w.text));
+    if (!ok) made = MADE_LATER;
     wipe(&address);
     wipe(&w.text);
     hm_buf_free(&w.subject);

@@ -367,7 +367,7 @@ world.test('what plugins/guide/records.md says of changing a record type is so',
   const p = await place();
   const text = readFileSync(new URL('../../plugins/guide/records.md', import.meta.url), 'utf8');
   const section = text;
-  const [before, after] = [...section.matchAll(/```lua\n(.*?)```/gs)].map((m) => m[1]);
+  const [before, after] = [...section.matchAll(/```lua[^\n]*\n(.*?)```/gs)].map((m) => m[1]);
   const put = `methods = { ["club.put"] = { access = { "administrator" }, writes = true, params = { data = any {} },
     run = function(ctx, p) store.put("club", { id = "chess", data = p.data, audience = { "role:administrator" } }) return {} end } }, records`;
   const club = (source) => p.call('plugin.deploy', { kind: 'service', id: 'club', source });
