@@ -472,7 +472,9 @@ static void answer_one(struct batch *batch) {
     struct commit_item *item = batch->items;
     const struct hm_change *changes = batch->changes + batch->told;
     size_t count = 0;
-    while (batch->told + count < batch->change_count && changes[count].seq <= item->commit.last_seq)
+    // Behind the last item stand those that nobody asked for: records that take their new form.
+    while (batch->told + count < batch->change_count &&
+           (!item->next || changes[count].seq <= item->commit.last_seq))
         count++;
     if (item->types) {
         inst->types_coming--;

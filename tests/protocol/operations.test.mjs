@@ -65,7 +65,7 @@ const gauge = (name, accepts, labels = here) => until(`${name} to be so`, async 
 // The worker processes of the server that answer calls; those of jobs are nicer.
 function workers() {
   const rows = execFileSync('ps', ['-o', 'pid=,ni=,stat=', '--ppid', String(world.server.pid)]).toString().trim().split('\n');
-  return rows.map((row) => row.trim().split(/\s+/)).filter(([, nice, state]) => nice === '5' && !state.startsWith('Z')).map(([pid]) => Number(pid));
+  return rows.map((row) => row.trim().split(/\s+/)).filter(([, nice, state]) => ['5', '12'].includes(nice) && !state.startsWith('Z')).map(([pid]) => Number(pid));
 }
 // Ends every worker that runs the call, until the call is given up.
 async function kill_until(settled) {
