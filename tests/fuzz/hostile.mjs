@@ -10,7 +10,7 @@ import { bodies_per_plugin, generator, plugin_of_bodies, untouched, whole_file }
 
 const CPU_MS = 20;
 const DEADLINE_MS = 1500;
-const settings = `return { cpu_ms = ${CPU_MS * Math.min(slow, 2)}, deadline_ms = ${DEADLINE_MS * slow}, memory_bytes = ${16 << 20}, workers_max = 1 }\n`;
+const settings = `return { cpu_ms = ${CPU_MS * Math.min(slow, 2)}, deadline_ms = ${DEADLINE_MS * slow}, memory_bytes = ${16 << 20}, workers_max = 1, plugin_return_window_ms = 0 }\n`;
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // ---- the neighbour ---------------------------------------------------------------------------------
