@@ -543,6 +543,7 @@ struct proc {
     uint64_t answered;
     unsigned logs;  // frames of log since the last answer
     bool heavy;     // goes behind the workers whose calls are short
+    bool weighing;  // the timer of its deadline is set for HEAVY_MS
     unsigned light; // short calls in a row since
     struct proc *prev_heavy, *next_heavy;
     uint64_t held_us;            // stopped since then, till its turn comes; 0: it runs
@@ -575,7 +576,7 @@ void hm_turns_open(struct hm_engine *engine);
 void hm_turns_close(struct hm_engine *engine);
 void hm_turns_join(struct proc *proc);
 void hm_turns_leave(struct proc *proc); // light again, or dead
-void hm_turns_idle(struct proc *proc);  // a heavy one has nothing to do
+void hm_turns_look(struct proc *proc);  // a heavy one has nothing to do, or computes again
 // What institutions do with workers that changed.
 void hm_inst_loaded(struct proc *proc, struct catalogue *cat); // READY came; takes the reference
 void hm_inst_refused(struct proc *proc, struct hm_str errors);

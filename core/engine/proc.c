@@ -63,18 +63,22 @@ static uint64_t deadline_us(const struct proc *proc) {
     return (uint64_t)(proc->role == PROC_JOB ? s->job_deadline_ms : s->deadline_ms) * 1000;
 }
 
-// Until something has to be done about the head, which has run for so long.
+// Until something has to be done about the head, which has run for so long: first it makes its worker heavy,
+// or takes its turn among the heavy ones, then it is ended.
 static void deadline_set(struct proc *proc, uint64_t ran_us) {
-    bool may_become_heavy = proc->role == PROC_ORDINARY && !proc->heavy;
-    uint64_t at_us = may_become_heavy ? HEAVY_MS * 1000 : deadline_us(proc);
+    proc->weighing = proc->role == PROC_ORDINARY && ran_us < HEAVY_MS * 1000;
+    uint64_t at_us = proc->weighing ? HEAVY_MS * 1000 : deadline_us(proc);
+    ev_timer_stop(loop_of(proc), &proc->deadline);
     ev_timer_set(&proc->deadline, at_us > ran_us ? (double)(at_us - ran_us) / 1e6 + 0.001 : 0.001, 0.);
     ev_timer_start(loop_of(proc), &proc->deadline);
 }
 
+// There is a new head. A timer that is set for an earlier moment fires early, looks, and is set for the rest.
 static void deadline_begin(struct proc *proc) {
     proc->head_since_us = hm_mono_us();
-    if (!ev_is_active(&proc->deadline))
-        deadline_set(proc, 0); // else: fires early, looks, and is set for the rest
+    if (proc->held_us) proc->held_us = proc->head_since_us;
+    bool early = proc->weighing || proc->role != PROC_ORDINARY;
+    if (!early || !ev_is_active(&proc->deadline)) deadline_set(proc, 0);
 }
 
 // One institution's long calls must not make another's short ones wait for a processor.
@@ -94,7 +98,7 @@ static void weigh(struct proc *proc, uint64_t ran_us) {
     if (proc->light >= LIGHT_CALLS)
         heavy(proc, false);
     else if (!proc->flight)
-        hm_turns_idle(proc);
+        hm_turns_look(proc);
 }
 
 void hm_proc_call(struct proc *proc, struct call *call) {
@@ -235,7 +239,11 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events) {
         hm_proc_kill(proc, HM_END_DEADLINE);
         return;
     }
-    if (ran_us >= HEAVY_MS * 1000 && proc->role == PROC_ORDINARY && !proc->heavy) heavy(proc, true);
+    bool weighed = proc->weighing && ran_us >= HEAVY_MS * 1000;
+    if (weighed && proc->heavy)
+        hm_turns_look(proc);
+    else if (weighed)
+        heavy(proc, true);
     deadline_set(proc, ran_us);
 }
 
@@ -338,10 +346,10 @@ static bool take_answer(struct proc *proc, uint8_t kind, struct hm_str payload) 
     }
     proc->answered++;
     proc->logs = 0;
-    uint64_t now_us = hm_mono_us(), began_us = proc->head_since_us;
-    uint64_t ended_us = proc->held_us ? proc->held_us : now_us; // it had answered before it was held
-    proc->head_since_us = proc->idle_since_us = now_us;
-    if (proc->held_us) proc->held_us = now_us;
+    uint64_t began_us = proc->head_since_us;
+    uint64_t ended_us = proc->held_us ? proc->held_us : hm_mono_us(); // it had answered before it was held
+    deadline_begin(proc);
+    proc->idle_since_us = proc->head_since_us;
     weigh(proc, ended_us - began_us);
     return true;
 }

@@ -78,6 +78,6 @@ void hm_turns_leave(struct proc *proc) {
     give_turns(engine);
 }
 
-void hm_turns_idle(struct proc *proc) {
+void hm_turns_look(struct proc *proc) {
     give_turns(proc->institution->engine);
 }

@@ -404,6 +404,7 @@ world.test('answers are scored by what stands in the editor, and nothing is kept
   const { page } = one;
   await desk(demo, one, 'questionnaire/gad7');
   await page.getByRole('tab', { name: 'Try it' }).click();
+  await page.locator('.answers input').nth(6).waitFor(); // its seven items
   for (const field of await page.locator('.answers input').all()) await field.fill('3');
   await page.getByRole('button', { name: 'Score it' }).click();
   const row = page.locator('.tried').getByRole('row', { name: /GAD7/ });

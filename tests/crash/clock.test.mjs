@@ -9,7 +9,7 @@ const MINUTE = 60000, HOUR = 60 * MINUTE;
 
 test('when the clock jumps, sessions live, limits hold, ids ascend, and small steps back do not show in the records', { timeout: 120000 * slow }, async () => {
   const faults = new Faults();
-  await with_server({ env: faults.env, settings: 'return { cpu_ms = 100, deadline_ms = 2000 }\n' }, async (server) => {
+  await with_server({ env: faults.env, settings: 'return { cpu_ms = 100, deadline_ms = 2000, plugin_return_window_ms = 0 }\n' }, async (server) => {
     const place = await server.institution('clock'), ledger = new Ledger();
     await place.deploy('service', 'probe', probe);
     await place.deploy('service', 'hostile', hostile);

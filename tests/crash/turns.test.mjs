@@ -34,7 +34,7 @@ function workers(server) {
 
 test('workers whose calls never end run on all processors but one, in turns, and every call gets its own limit as the answer', { timeout: 120000 * slow }, async () => {
   const most = cpus().length + 1, at_once = Math.max(1, cpus().length - 1);
-  await with_server({ settings: `return { workers_max = ${most}, deadline_ms = 60000 }` }, async (server) => {
+  await with_server({ settings: `return { workers_max = ${most}, deadline_ms = 60000, plugin_return_window_ms = 0 }` }, async (server) => {
     const place = await server.institution('endless');
     await place.deploy('service', 'endless', endless);
     await place.account('student', ['student']);

@@ -177,6 +177,8 @@ export class World {
         audience: person_audience(person_id(who)) });
     const foreign = ['foreign_admin', 'foreign_student'].map((who) => ({ type: 'person', id: person_id(who), data: person_data(who),
       audience: person_audience(person_id(who)) }));
+    foreign.push({ type: 'programme', id: 'programme-foreign', data: { title: 'Autumn', term: '2026', starts: Date.now() - 30 * DAY,
+      ends: Date.now() + 60 * DAY, state: 'active' }, audience: ['institution'] });
     await Promise.all([
       this.home.call('fixture.put', { records: people }),
       this.away.call('fixture.put', { records: foreign }),
@@ -186,6 +188,7 @@ export class World {
       this.home.account('other_mentee', ['student'], person_id('other_mentee')),
       this.away.account('foreign_admin', ['administrator'], person_id('foreign_admin')),
       this.away.account('foreign_student', ['student'], person_id('foreign_student')),
+      cluster.call('programme.create', { title: 'Autumn', term: '2026', starts: Date.now(), ends: Date.now() + 60 * DAY }),
       cluster.call('account.create', { login: 'cluster_admin', password_hash, roles: ['administrator'] }),
     ]);
   }
